@@ -1,0 +1,271 @@
+"""Makes the mail that goes over the wire out of a message (RFC 5322, RFC 2045 to 2049, RFC 2231).
+
+What is composed here is 7-bit throughout, unless an address itself needs SMTPUTF8 (RFC 6531).
+A message may also bring a complete MIME text of its own in `payload`, as `{"mime": "..."}`; that
+is sent as it is, but for Bcc, and for Message-ID and Date where it has none.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import SMTP, EmailPolicy
+from email.utils import format_datetime
+
+import idna
+
+from connectors.base import Attachment, OutboundMessage, Rejected
+
+LINE_LIMIT = 998  # octets without CRLF (RFC 5322, 2.1.1)
+FOLD_AT = 78
+FILE_NAME_LIMIT = 150
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_HEADER_NAME = re.compile(r"[!-9;-~]+")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+# Narrower than the header grammar: neither a quoted local part, which could hold the end of the
+# path in MAIL FROM:<...>, nor a comment, a group or a second address.
+_MAILBOX = re.compile(
+    r"""
+    (?: (?: "(?P<quoted>(?:[^"\\]|\\.)*)" \s* | (?P<name>[^"<>@(),:;\\]*) ) (?P<path><) )?
+    (?P<local>[^\s"<>@(),:;\\\[\]]+) @ (?P<domain>[^\s"<>@(),:;\\\[\]]+)
+    (?(path)>)
+    """,
+    re.VERBOSE,
+)
+_RAW_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
+_MEDIA_TYPE = re.compile(
+    r"""([\w!#$&^.+-]+)/([\w!#$&^.+-]+) \s* (?:;\s*charset="?([\w.:-]+)"?)? \s* (?:;|$)""",
+    re.ASCII | re.VERBOSE,
+)
+_OWN_HEADERS = frozenset({"from", "to", "cc", "bcc", "date", "message-id", "mime-version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail and its envelope.
+
+    `recipients` maps each envelope address to the same one as the message writes it; `recipient`
+    is the message's own, as written. `content` ends its lines with CRLF, is not dot-stuffed yet,
+    and is 7-bit or, where a raw message brings that, 8-bit. `smtputf8` says that an address or a
+    header cannot be written in ASCII.
+    """
+
+    sender: str
+    recipient: str
+    recipients: Mapping[str, str]
+    message_id: str
+    content: bytes
+    smtputf8: bool
+
+
+class _WirePolicy(EmailPolicy):
+    """Writes headers so that nothing in them can begin another header.
+
+    The folding of the standard library turns a long ASCII word, as of List-Unsubscribe or
+    References, into encoded-words that nobody reads there, and up to Python 3.11.9 it writes
+    line ends that were hidden in an encoded-word (CVE-2024-6923).
+    """
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if _CONTROL.search(str(value)):
+            raise ValueError(f"the header {name} holds a control character")
+        folded = (
+            _fold_ascii(name, str(value))
+            if str(value).isascii()
+            else super().fold_binary(name, value)
+        )
+        lines = folded.removesuffix(b"\r\n").split(b"\r\n")
+        if any(not line.startswith((b" ", b"\t")) for line in lines[1:]):
+            raise ValueError(f"the header {name} breaks its line")
+        if any(len(line) > LINE_LIMIT for line in lines):
+            raise ValueError(f"the header {name} has too long a word")
+        return folded
+
+
+def _fold_ascii(name: str, value: str) -> bytes:
+    first, *rest = re.findall(r"\s*\S+", f" {value.strip()}") or [""]
+    lines = [f"{name}:{first}"]
+    for word in rest:
+        if len(lines[-1]) + len(word) > FOLD_AT:
+            lines.append(word)
+        else:
+            lines[-1] += word
+    return "\r\n".join([*lines, ""]).encode("ascii")
+
+
+_COMPOSED = _WirePolicy(linesep="\r\n", cte_type="7bit")
+_CONVERTED = SMTP.clone(cte_type="7bit", refold_source="none")
+
+
+def mailbox(text: str) -> Address:
+    """The one mailbox that `text` names, `Name <local@domain>` or `local@domain`, its domain as
+    A-labels. Raises ValueError.
+    """
+    found = _MAILBOX.fullmatch(text.strip())
+    if found is None or _CONTROL.search(text):
+        raise ValueError("not one address of the form local@domain")
+    try:
+        domain = idna.encode(found["domain"], uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise ValueError("the address has no valid domain") from error
+    name = re.sub(r"\\(.)", r"\1", found["quoted"] or "") or (found["name"] or "").strip()
+    return Address(name, found["local"], domain)
+
+
+def compose(message: OutboundMessage, sender: str | None, return_path: str | None) -> Mail:
+    """The mail of `message`, from `sender` where it names none itself, with `return_path`, if
+    given, as envelope sender. Raises Rejected where the message cannot be put into a mail.
+    """
+    author = _sender(message.sender or sender)
+    bounces_to = (mailbox(return_path) if return_path else author).addr_spec
+    envelope = message.remaining
+    if envelope is None:
+        envelope = (message.recipient, *message.cc, *message.bcc)
+    recipients: dict[str, str] = {}
+    for text in envelope:
+        recipients.setdefault(_recipient(text).addr_spec, text)
+    message_id = f"<{message.uid}@{author.domain}>"
+    try:
+        if message.payload is None:
+            content = _composed(message, author, message_id)
+        else:
+            content, message_id = _raw(message, message_id)
+    # The standard library's header parser fails in all these ways over malformed values.
+    except (ValueError, LookupError, TypeError, AttributeError, MessageError) as error:
+        raise Rejected("5.6.0", f"no mail can be made of it: {type(error).__name__}") from error
+    head = content.partition(b"\r\n\r\n")[0]
+    in_ascii = head.isascii() and "".join([bounces_to, *recipients]).isascii()
+    return Mail(
+        sender=bounces_to,
+        recipient=message.recipient,
+        recipients=recipients,
+        message_id=message_id,
+        content=content,
+        smtputf8=not in_ascii,
+    )
+
+
+def seven_bit(content: bytes) -> bytes:
+    """`content` with its 8-bit parts as quoted-printable or base64. Raises Rejected where one
+    does not say what its octets are.
+    """
+    try:
+        converted = BytesParser(policy=SMTP).parsebytes(content).as_bytes(policy=_CONVERTED)
+    except (ValueError, LookupError, MessageError) as error:
+        raise Rejected("5.6.3", f"8-bit content: {type(error).__name__}") from error
+    if not converted.isascii():
+        raise Rejected("5.6.3", "8-bit content without a charset, and the server takes none")
+    return converted
+
+
+def _sender(text: str | None) -> Address:
+    if text is None:
+        raise Rejected("5.1.7", "neither the message nor its agent names a sender")
+    try:
+        return mailbox(text)
+    except ValueError as error:
+        raise Rejected("5.1.7", f"sender: {error}") from error
+
+
+def _recipient(text: str) -> Address:
+    try:
+        return mailbox(text)
+    except ValueError as error:
+        raise Rejected("5.1.3", f"recipient: {error}") from error
+
+
+def _composed(message: OutboundMessage, author: Address, message_id: str) -> bytes:
+    to = _recipient(message.recipient)
+    cc = [_recipient(text) for text in message.cc]
+    reply_to = [mailbox(message.reply_to)] if message.reply_to else []
+    shown = [author, to, *cc, *reply_to]
+    utf8 = not all(address.addr_spec.isascii() for address in shown)
+
+    mail = EmailMessage(policy=_COMPOSED.clone(utf8=utf8))
+    mail["From"] = author
+    mail["To"] = to
+    if cc:
+        mail["Cc"] = cc
+    if reply_to:
+        mail["Reply-To"] = reply_to
+    if message.subject is not None:
+        mail["Subject"] = message.subject
+    mail["Date"] = message.created_at or datetime.now(UTC)
+    mail["Message-ID"] = message_id
+    for name, value in message.headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise Rejected("5.6.0", "a header has no valid name")
+        if name.lower() in _OWN_HEADERS or name.lower().startswith("content-"):
+            raise Rejected("5.6.0", f"the header {name} is not for the message to set")
+        mail[name] = value
+
+    if message.html is None:
+        mail.set_content(message.body)
+    elif message.body:
+        mail.set_content(message.body)
+        mail.add_alternative(message.html, subtype="html")
+    else:
+        mail.set_content(message.html, subtype="html")
+    for attachment in message.attachments:
+        _attach(mail, attachment)
+    return bytes(mail)
+
+
+def _attach(mail: EmailMessage, attachment: Attachment) -> None:
+    if attachment.content is None:
+        raise Rejected("5.6.0", "an attachment has no content")
+    found = _MEDIA_TYPE.match(attachment.content_type)
+    # The two composite types may not be in base64 (RFC 2045, 6.4).
+    if found is None or found[1].lower() in {"multipart", "message"}:
+        maintype, subtype, charset = "application", "octet-stream", None
+    else:
+        maintype, subtype, charset = found.groups()
+    mail.add_attachment(
+        attachment.content,
+        maintype=maintype,
+        subtype=subtype,
+        params={"charset": charset} if charset else None,
+        filename=_file_name(attachment.name),
+    )
+
+
+def _file_name(name: str) -> str:
+    """`name` without folders and without characters that hide or reverse a part of it."""
+    last = re.split(r"[/\\]", name)[-1]
+    printable = "".join(c for c in last if c.isprintable()).strip(" .")
+    return printable[-FILE_NAME_LIMIT:] or "attachment"
+
+
+def _raw(message: OutboundMessage, message_id: str) -> tuple[bytes, str]:
+    match message.payload:
+        case {"mime": str(text), **rest} if not rest and not message.attachments:
+            content = _LINE_END.sub(b"\r\n", text.encode("utf-8")).lstrip(b"\r\n")
+        case _:
+            raise Rejected("5.6.0", 'the payload of a mail is {"mime": "..."}, without attachments')
+    if b"\0" in content:
+        raise Rejected("5.6.0", "the MIME text holds a NUL")
+
+    head, _, body = content.partition(b"\r\n\r\n")
+    fields = []
+    own_id = has_date = None
+    for field in re.split(rb"\r\n(?![ \t])", head):
+        named = _RAW_FIELD.fullmatch(field)
+        if named is None:
+            raise Rejected("5.6.0", "the MIME text does not begin with headers")
+        name = named[1].lower()
+        if name in {b"bcc", b"resent-bcc"}:
+            continue
+        fields.append(field)
+        if name == b"message-id":
+            own_id = named[2].decode().strip()
+        has_date = has_date or name == b"date"
+    if not own_id:
+        fields.append(f"Message-ID: {message_id}".encode())
+    if not has_date:
+        fields.append(f"Date: {format_datetime(message.created_at or datetime.now(UTC))}".encode())
+    return b"\r\n".join([*fields, b"", body]), own_id or message_id

@@ -1,0 +1,107 @@
+"""How an SMTP server is reached, and who we are to it."""
+
+import ssl
+from ipaddress import ip_address
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, FilePath, PositiveInt, model_validator
+from pydantic.types import SecretStr, StringConstraints
+
+from connectors.base import ConnectorSettings
+from connectors.mime import mailbox
+
+Security = Literal["plain", "starttls", "tls"]
+Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
+
+# RFC 8314 for submission with and without implicit TLS, RFC 5321 for the relay port.
+DEFAULT_PORT: dict[Security, int] = {"plain": 25, "starttls": 587, "tls": 465}
+
+
+def _with_certificates(path: FilePath) -> FilePath:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise ValueError("holds no certificate in PEM form") from error
+    return path
+
+
+def _mailbox(text: str) -> str:
+    mailbox(text)
+    return text
+
+
+def _bare_address(text: str) -> str:
+    if mailbox(text).display_name:
+        raise ValueError("must be an address without a name")
+    return text
+
+
+class SmtpSettings(ConnectorSettings):
+    """The settings of the `smtp` connector.
+
+    `port` is 25, 587 or 465 where it is not given, as `security` (plain, starttls, tls) has it.
+    `sender` is the From of messages that name none, `Name <address>` or an address alone;
+    `return_path` the envelope sender, to which bounces go, where that is to be another address.
+    `helo_name` is how we introduce ourselves: our address on the connection, if not given.
+    `ca_file` is trusted beside the certificate authorities of the system.
+
+    `connect_timeout_seconds` bounds the connection to one address of the host,
+    `read_timeout_seconds` the TLS handshake and each silence of the server up to the end of the
+    data, and `total_timeout_seconds` the whole of a send. A slow name lookup, which no program can
+    interrupt, may take longer; nothing is sent any more in that case.
+
+    A connection is left after `messages_per_connection`, or unused for `idle_seconds`.
+    """
+
+    # A refused setting is quoted in the error otherwise, and it may be a secret.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]+$")]
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    security: Security = "starttls"
+    username: str | None = None
+    password: SecretStr | None = None
+    sender: Annotated[str, AfterValidator(_mailbox)] | None = None
+    return_path: Annotated[str, AfterValidator(_bare_address)] | None = None
+    helo_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:\[\]-]+$")] | None = None
+    ca_file: Annotated[FilePath, AfterValidator(_with_certificates)] | None = None
+    connect_timeout_seconds: Seconds = 10
+    read_timeout_seconds: Seconds = 30
+    total_timeout_seconds: Seconds = 120
+    messages_per_connection: PositiveInt = 100
+    idle_seconds: Seconds = 30
+
+    @property
+    def port_number(self) -> int:
+        """The port to connect to."""
+        return self.port or DEFAULT_PORT[self.security]
+
+    @model_validator(mode="after")
+    def _credentials_are_safe(self) -> "SmtpSettings":
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if self.username is None or self.password is None:
+            return self
+        # smtplib writes them as ASCII.
+        if not (self.username + self.password.get_secret_value()).isascii():
+            raise ValueError("username and password must be ASCII")
+        if self.security == "plain" and not _is_loopback(self.host):
+            raise ValueError('credentials need security = "starttls" or "tls" on a remote host')
+        return self
+
+    @model_validator(mode="after")
+    def _total_is_the_longest(self) -> "SmtpSettings":
+        if self.total_timeout_seconds < max(
+            self.connect_timeout_seconds, self.read_timeout_seconds
+        ):
+            raise ValueError("total_timeout_seconds must not be below the other two limits")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

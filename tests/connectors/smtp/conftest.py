@@ -1,0 +1,56 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from smtp_authority import Authority
+from smtp_server import ScriptedServer
+
+from connectors.smtp import Smtp, SmtpSettings
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Any], Any]]:
+    running = []
+
+    def start(server: Any) -> Any:
+        server.start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+# Requested after `start`, and so closed before the servers stop.
+@pytest.fixture
+def connect(start: Any) -> Iterator[Callable[..., Smtp]]:
+    opened = []
+
+    def connect(server: Any, **settings: Any) -> Smtp:
+        defaults = {"host": "127.0.0.1", "port": server.port, "security": "plain"}
+        connector = Smtp(
+            SmtpSettings(**{**defaults, "sender": "Shop <shop@example.org>", **settings})
+        )
+        opened.append(connector)
+        return connector
+
+    yield connect
+    for connector in opened:
+        connector.close()
+
+
+@pytest.fixture
+def scripted(start: Any, connect: Any) -> Callable[..., tuple[ScriptedServer, Smtp]]:
+    def scripted(
+        script: dict[str, Any], settings: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[ScriptedServer, Smtp]:
+        server = start(ScriptedServer(script, **options))
+        return server, connect(server, **(settings or {}))
+
+    return scripted
