@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, Field
 
-from connectors.base import Accepted, Channel, OutboundMessage, Rejected, Reply
+from connectors.base import Accepted, Channel, Misconfigured, OutboundMessage, Rejected, Reply
 from connectors.http import (
     HeaderName,
     HeaderSecret,
@@ -85,7 +85,12 @@ class Api(HttpConnector[ApiSettings]):
         )
         status = response.status
         if not 200 <= status < 300:
-            raise refusal(response, hide=(*self._secrets(), message.recipient, content))
+            refused = refusal(response, hide=(*self._secrets(), message.recipient, content))
+            if isinstance(refused, Misconfigured) and status not in {401, 407}:
+                # The message chose the path, so this says nothing of the others: it must not
+                # stop the agent.
+                refused = Rejected(refused.code, refused.detail)
+            raise refused
         content_type = response.headers.get("Content-Type")
         return Accepted(code=str(status), reply=Reply(response.text, content_type, status))
 

@@ -204,8 +204,9 @@ def test_any_2xx_is_accepted_and_its_reply_kept(
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (301, Misconfigured),
+        (301, Rejected),  # the message chose the path: the agent goes on
         (401, Misconfigured),
+        (403, Rejected),
         (404, Rejected),
         (422, Rejected),
         (429, Unavailable),
