@@ -1,0 +1,1 @@
+"""The domain of Postroom and the HTTP face above it. Imports `connectors`, never `tasks`."""

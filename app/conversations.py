@@ -1,0 +1,48 @@
+"""Conversations: which messages belong together."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from app import addresses
+from app.models import Conversation
+
+FAMILIES = {"sms": "phone", "mms": "phone"}
+Key = tuple[str, tuple[str, ...]]
+
+
+def key(channel: str, recipient: str, sender: str | None) -> Key:
+    """What the messages of one conversation share: the channel family, and the participants
+    without regard to who writes to whom."""
+    people = {recipient, sender or recipient}
+    if channel == "email":
+        people = {addresses.email(person).lower() for person in people}
+    return FAMILIES.get(channel, channel), tuple(sorted(people))
+
+
+def thread(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
+    """The ids of the conversations with these keys; those that are missing are made.
+
+    Safe where others make the same ones at the same time.
+    """
+    wanted = sorted(set(keys))
+    found = _find(connection, wanted)
+    if missing := [key for key in wanted if key not in found]:
+        connection.execute(
+            insert(Conversation)
+            .values([{"channel_family": key[0], "participants": list(key[1])} for key in missing])
+            .on_conflict_do_nothing()
+        )
+        found |= _find(connection, missing)
+    return found
+
+
+def _find(connection: Connection, keys: list[Key]) -> dict[Key, int]:
+    columns = tuple_(Conversation.channel_family, Conversation.participants)
+    rows = connection.execute(
+        select(Conversation.id, Conversation.channel_family, Conversation.participants).where(
+            columns.in_([(family, list(people)) for family, people in keys])
+        )
+    )
+    return {(row.channel_family, tuple(row.participants)): row.id for row in rows}

@@ -1,0 +1,298 @@
+"""The tables.
+
+Constraints and defaults live in the database, so that a plain INSERT of channel, recipient and
+body is a complete message. What a trigger does (events, NOTIFY) stands in the first migration.
+"""
+
+import uuid
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+CHANNELS = ("email", "sms", "mms", "push", "payment", "http")
+OUTBOUND_STATUSES = (
+    "outbox",
+    "queued",
+    "sending",
+    "retry",
+    "sent",
+    "delivered",
+    "bounced",
+    "failed",
+    "unknown",
+    "cancelled",
+    "expired",
+)
+PRIORITIES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+class Base(DeclarativeBase):
+    """Every time is aware and in UTC, every text is unbounded, every id is an integer."""
+
+    type_annotation_map: ClassVar = {
+        datetime: DateTime(timezone=True),
+        str: Text,
+        int: BigInteger,
+        dict[str, Any]: JSONB,
+        list[str]: ARRAY(Text),
+    }
+
+
+class Conversation(Base):
+    """Messages between the same participants on the same family of channels."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (UniqueConstraint("channel_family", "participants"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    channel_family: Mapped[str]
+    participants: Mapped[list[str]] = mapped_column(doc="sorted, normalised, without repeats")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Message(Base):
+    """One message, outbound or inbound.
+
+    `lease_until` is set while somebody holds the message: a task in the broker, a worker that
+    sends it, or a Celery retry that waits. A message is due when it waits, nobody holds it, and
+    `due_at` has come. `claim` goes up each time it is handed out, and whoever acts on it must
+    name that number.
+    """
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        CheckConstraint("direction IN ('outbound', 'inbound')", name="direction"),
+        CheckConstraint(_one_of("channel", CHANNELS), name="channel"),
+        CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
+        CheckConstraint("recipient <> ''", name="recipient"),
+        CheckConstraint(
+            f"CASE direction WHEN 'inbound' THEN status = 'received'"
+            f" ELSE {_one_of('status', OUTBOUND_STATUSES)} END",
+            name="status",
+        ),
+        CheckConstraint(
+            "CASE WHEN status IN ('queued', 'sending') THEN lease_until IS NOT NULL"
+            " WHEN status = 'retry' THEN true ELSE lease_until IS NULL END",
+            name="lease",
+        ),
+        Index(
+            "messages_due",
+            "agent",
+            "priority",
+            "due_at",
+            "id",
+            postgresql_where=text("status IN ('outbox', 'retry') AND lease_until IS NULL"),
+        ),
+        Index(
+            "messages_unrouted",
+            "id",
+            postgresql_where=text(
+                "status = 'outbox' AND (agent IS NULL OR conversation_id IS NULL)"
+            ),
+        ),
+        Index(
+            "messages_held",
+            "lease_until",
+            "agent",
+            postgresql_where=text("lease_until IS NOT NULL"),
+        ),
+        Index(
+            "messages_expiring",
+            "expires_at",
+            postgresql_where=text(
+                "expires_at IS NOT NULL AND status IN ('outbox', 'queued', 'retry')"
+            ),
+        ),
+        Index(
+            "messages_dead",
+            "id",
+            postgresql_where=text("status IN ('failed', 'unknown', 'bounced')"),
+        ),
+        Index("messages_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index("messages_recipient", "recipient", "id"),
+        Index("messages_conversation", "conversation_id", "id"),
+        Index("messages_reference", "reference", postgresql_where=text("reference IS NOT NULL")),
+        Index("messages_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        {
+            "postgresql_with": {
+                "fillfactor": "80",
+                "autovacuum_vacuum_scale_factor": "0.02",
+                "autovacuum_vacuum_insert_scale_factor": "0.05",
+            }
+        },
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    uid: Mapped[uuid.UUID] = mapped_column(Uuid, server_default=func.gen_random_uuid())
+    direction: Mapped[str] = mapped_column(server_default="outbound")
+    channel: Mapped[str]
+    agent: Mapped[str | None]
+    profile: Mapped[str] = mapped_column(server_default="default")
+    status: Mapped[str] = mapped_column(server_default="outbox")
+    reason: Mapped[str | None] = mapped_column(doc="why it has this status")
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="2")
+    sender: Mapped[str | None]
+    recipient: Mapped[str]
+    cc: Mapped[list[str]] = mapped_column(server_default="{}")
+    bcc: Mapped[list[str]] = mapped_column(server_default="{}")
+    reply_to: Mapped[str | None]
+    subject: Mapped[str | None]
+    body: Mapped[str] = mapped_column(server_default="")
+    html: Mapped[str | None]
+    headers: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    payload: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
+    reference: Mapped[str | None]
+    submitted_by: Mapped[str | None] = mapped_column(doc="the name of the API token")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+    claim: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_until: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(
+        Integer, server_default="0", doc="since it was accepted, or last replayed"
+    )
+    remaining: Mapped[list[str] | None] = mapped_column(
+        doc="recipients still to be served after a try that reached only some"
+    )
+    refused: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    provider_message_id: Mapped[str | None]
+    error_code: Mapped[str | None]
+    sent_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None] = mapped_column(doc="when nothing was left to do for us")
+    conversation_id: Mapped[int | None] = mapped_column(ForeignKey("conversations.id"))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+
+
+class Attachment(Base):
+    """A file of a message, by its bytes or by the address to fetch it at."""
+
+    __tablename__ = "attachments"
+    __table_args__ = (
+        CheckConstraint("(content IS NULL) <> (url IS NULL)", name="source"),
+        Index("attachments_message", "message_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    content_type: Mapped[str] = mapped_column(server_default="application/octet-stream")
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    url: Mapped[str | None]
+
+
+class Attempt(Base):
+    """One call to a provider, and what came of it."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        CheckConstraint(
+            "outcome IN ('accepted', 'unavailable', 'rejected', 'uncertain', 'misconfigured')",
+            name="outcome",
+        ),
+        Index("attempts_message", "message_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    claim: Mapped[int] = mapped_column(Integer)
+    agent: Mapped[str]
+    outcome: Mapped[str]
+    code: Mapped[str | None]
+    detail: Mapped[str | None]
+    duration_ms: Mapped[int | None] = mapped_column(Integer, doc="NULL where the worker was lost")
+    finished_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class MessageEvent(Base):
+    """One change of a message's status. Written by a trigger, so that none is forgotten."""
+
+    __tablename__ = "message_events"
+    __table_args__ = (Index("message_events_message", "message_id"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    from_status: Mapped[str | None]
+    to_status: Mapped[str]
+    reason: Mapped[str | None]
+    happened_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class AgentState(Base):
+    """Whether an agent sends. One without a row does."""
+
+    __tablename__ = "agent_states"
+
+    agent: Mapped[str] = mapped_column(primary_key=True)
+    paused: Mapped[bool]
+    reason: Mapped[str | None]
+    changed_by: Mapped[str]
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class SchedulerState(Base):
+    """Whether anything is sent at all, and when the last scan was. A single row."""
+
+    __tablename__ = "scheduler_state"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default="1")
+    running: Mapped[bool] = mapped_column(server_default=text("true"))
+    changed_by: Mapped[str | None]
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_scan_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """A credential of an application. Several may share a name, so that one can be rotated."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (Index("api_tokens_name", "name"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str]
+    hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True, doc="SHA-256 of the token")
+    hint: Mapped[str] = mapped_column(doc="the first characters, to recognise it by")
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class IdempotencyKey(Base):
+    """The first answer to a request, kept to be given again."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("idempotency_keys_created", "created_at"),)
+
+    client: Mapped[str] = mapped_column(primary_key=True, doc="the name of the API token")
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int] = mapped_column(SmallInteger)
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,234 @@
+"""Into the outbox: messages from the API, and those that programs INSERT by themselves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, text
+
+from app import addresses, conversations
+from app.agents import Agents, UnroutableError
+from app.models import Attachment, Message
+from app.settings import settings
+from connectors import base
+
+ADOPT_AT_ONCE = 1000
+
+ADOPT = text("""
+UPDATE messages
+SET agent = given.agent, sender = given.sender, recipient = given.recipient,
+    conversation_id = given.conversation_id
+FROM unnest(
+    CAST(:ids AS bigint[]), CAST(:agents AS text[]), CAST(:senders AS text[]),
+    CAST(:recipients AS text[]), CAST(:conversations AS bigint[])
+) AS given(id, agent, sender, recipient, conversation_id)
+WHERE messages.id = given.id
+""")
+
+REFUSE = text("""
+UPDATE messages
+SET status = 'failed', error_code = 'refused', reason = given.reason, finished_at = now()
+FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS given(id, reason)
+WHERE messages.id = given.id
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message that passed every check, its addresses normalised and its agent chosen."""
+
+    channel: str
+    agent: str
+    recipient: str
+    profile: str = "default"
+    sender: str | None = None
+    cc: Sequence[str] = ()
+    bcc: Sequence[str] = ()
+    reply_to: str | None = None
+    subject: str | None = None
+    body: str = ""
+    html: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    payload: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    attachments: Sequence[base.Attachment] = ()
+    priority: int = 2
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A message that is in the outbox now."""
+
+    id: int
+    conversation_id: int
+
+
+def accept(connection: Connection, drafts: Sequence[Draft], submitted_by: str) -> list[Kept]:
+    """Put `drafts` into the outbox, in the transaction of `connection`; the answer has their
+    order."""
+    if not drafts:
+        return []
+    keys = [conversations.key(draft.channel, draft.recipient, draft.sender) for draft in drafts]
+    ids = conversations.thread(connection, keys)
+    rows = [_row(draft, ids[key], submitted_by) for draft, key in zip(drafts, keys, strict=True)]
+    kept = connection.execute(
+        insert(Message)
+        .values(due_at=func.coalesce(bindparam("send_at"), func.now()))
+        .returning(Message.id, sort_by_parameter_order=True),
+        rows,
+    ).scalars()
+    answer = [Kept(number, ids[key]) for number, key in zip(kept, keys, strict=True)]
+    if files := [
+        {
+            "message_id": kept.id,
+            "name": file.name,
+            "content_type": file.content_type,
+            "content": file.content,
+            "url": file.url,
+        }
+        for kept, draft in zip(answer, drafts, strict=True)
+        for file in draft.attachments
+    ]:
+        connection.execute(insert(Attachment), files)
+    return answer
+
+
+def _row(draft: Draft, conversation_id: int, submitted_by: str) -> dict[str, Any]:
+    return {
+        "channel": draft.channel,
+        "agent": draft.agent,
+        "profile": draft.profile,
+        "sender": draft.sender,
+        "recipient": draft.recipient,
+        "cc": list(draft.cc),
+        "bcc": list(draft.bcc),
+        "reply_to": draft.reply_to,
+        "subject": draft.subject,
+        "body": draft.body,
+        "html": draft.html,
+        "headers": dict(draft.headers),
+        "payload": draft.payload,
+        "metadata": dict(draft.metadata),
+        "priority": draft.priority,
+        "send_at": draft.due_at,
+        "expires_at": draft.expires_at,
+        "reference": draft.reference,
+        "conversation_id": conversation_id,
+        "submitted_by": submitted_by,
+        "reason": "accepted",
+    }
+
+
+UNADOPTED = text("""
+SELECT id, channel, agent, profile, sender, recipient, cc, bcc, reply_to, subject, headers
+FROM messages
+WHERE status = 'outbox' AND (agent IS NULL OR conversation_id IS NULL)
+ORDER BY id
+LIMIT :at_once
+FOR UPDATE SKIP LOCKED
+""")
+
+COMPLETE = text("""
+UPDATE messages
+SET agent = found.agent, sender = found.sender, recipient = found.recipient,
+    conversation_id = found.conversation_id
+FROM unnest(
+    CAST(:ids AS bigint[]), CAST(:agents AS text[]), CAST(:senders AS text[]),
+    CAST(:recipients AS text[]), CAST(:conversations AS bigint[])
+) AS found(id, agent, sender, recipient, conversation_id)
+WHERE messages.id = found.id
+""")
+
+REFUSE = text("""
+UPDATE messages
+SET status = 'failed', error_code = 'refused', reason = found.reason, finished_at = now()
+FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS found(id, reason)
+WHERE messages.id = found.id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Completion:
+    """What a plain INSERT left open."""
+
+    id: int
+    agent: str
+    sender: str | None
+    recipient: str
+    key: conversations.Key
+
+
+def adopt(connection: Connection, agents: Agents) -> None:
+    """Complete messages that came by a plain INSERT, up to 1,000 at once: normalise their
+    addresses, choose their agents, find their conversations. One that cannot be sent fails and
+    says why."""
+    found: list[_Completion] = []
+    refused: dict[int, str] = {}
+    for row in connection.execute(UNADOPTED, {"at_once": ADOPT_AT_ONCE}).all():
+        try:
+            found.append(_complete(row, agents))
+        except UnroutableError as error:
+            refused[row.id] = f"{error.field}: {error}"
+    if found:
+        ids = conversations.thread(connection, [one.key for one in found])
+        connection.execute(
+            COMPLETE,
+            {
+                "ids": [one.id for one in found],
+                "agents": [one.agent for one in found],
+                "senders": [one.sender for one in found],
+                "recipients": [one.recipient for one in found],
+                "conversations": [ids[one.key] for one in found],
+            },
+        )
+    if refused:
+        connection.execute(REFUSE, {"ids": [*refused], "reasons": [*refused.values()]})
+
+
+def _complete(row: Row[Any], agents: Agents) -> _Completion:
+    """Raises UnroutableError where the message cannot be sent."""
+    region = settings().phone_region
+    with _blaming("recipient"):
+        recipient = addresses.normalise(row.channel, row.recipient, region)
+    with _blaming("sender"):
+        sender = row.sender and addresses.normalise_sender(row.channel, row.sender, region)
+    _check_headers(row)
+    agent = agents.choose(
+        channel=row.channel,
+        recipient=recipient,
+        sender=sender,
+        asked=row.agent,
+        profile=row.profile,
+    )
+    sender = sender or agents.default_sender(agent.code, row.profile)
+    key = conversations.key(row.channel, recipient, sender)
+    return _Completion(row.id, agent.code, sender, recipient, key)
+
+
+def _check_headers(row: Row[Any]) -> None:
+    """Connectors rely on it that no value can end the header it becomes a part of."""
+    is_object = isinstance(row.headers, dict)
+    lines = {
+        "subject": [row.subject or ""],
+        "reply_to": [row.reply_to or ""],
+        "cc": row.cc,
+        "bcc": row.bcc,
+        "headers": [*row.headers, *row.headers.values()] if is_object else [row.headers],
+    }
+    for name, values in lines.items():
+        with _blaming(name):
+            for value in values:
+                addresses.check_line(value)
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UnroutableError(name, str(error)) from None

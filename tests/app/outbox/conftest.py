@@ -1,0 +1,27 @@
+from collections.abc import Callable
+
+import pytest
+from outbox_driver import Outbox
+from sqlalchemy import Connection, text
+
+
+@pytest.fixture
+def outbox(connection: Connection) -> Outbox:
+    return Outbox(connection)
+
+
+@pytest.fixture
+def waits_for_lock(connection: Connection) -> Callable[[], bool]:
+    """Whether any backend of this database waits for a lock."""
+
+    def waiting() -> bool:
+        return bool(
+            connection.execute(
+                text(
+                    "SELECT EXISTS(SELECT FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+                )
+            ).scalar_one()
+        )
+
+    return waiting

@@ -1,0 +1,428 @@
+"""What people do to messages, agents and the scheduler, and what time does."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from outbox_driver import LEASE, Outbox
+
+from app import db
+from app.models import OUTBOUND_STATUSES
+from app.outbox import claims, control, delivery
+from app.outbox.delivery import Outcome
+from connectors.base import Attachment, Reply
+
+CANCELLABLE = ["outbox", "retry", "queued"]
+REPLAYABLE = ["failed", "unknown", "cancelled", "expired", "bounced", "delivered"]
+
+
+# Cancel
+
+
+@pytest.mark.parametrize("status", OUTBOUND_STATUSES)
+def test_what_nobody_has_begun_to_send_can_be_cancelled(outbox: Outbox, status: str) -> None:
+    number = outbox.at(outbox.one(), status)
+    before = outbox.row(number)
+    cancelled = control.cancel(outbox.connection, [number])
+    if status not in CANCELLABLE:
+        assert cancelled == []
+        assert outbox.row(number) == before
+        return
+    assert cancelled == [number]
+    row = outbox.row(number)
+    assert (row.status, row.lease_until) == ("cancelled", None)
+    assert row.finished_at is not None
+    assert outbox.start(number, row.claim) is None
+    outbox.move(number, due_at="-1 hour")
+    assert outbox.claim() == []
+
+
+def test_a_retry_that_a_task_holds_can_be_cancelled(outbox: Outbox) -> None:
+    number = outbox.at(outbox.one(), "retry", lease="1 minute")
+    assert control.cancel(outbox.connection, [number]) == [number]
+    assert outbox.start(number, outbox.row(number).claim) is None
+
+
+def test_only_those_named_are_cancelled_and_only_those_are_told(outbox: Outbox) -> None:
+    first, second, sent = outbox.accept(3)
+    outbox.at(sent, "sent")
+    assert control.cancel(outbox.connection, [first, sent, 4711]) == [first]
+    assert [outbox.status(number) for number in (first, second, sent)] == [
+        "cancelled",
+        "outbox",
+        "sent",
+    ]
+    assert control.cancel(outbox.connection, []) == []
+
+
+def test_what_came_in_cannot_be_cancelled_or_replayed(outbox: Outbox) -> None:
+    number = outbox.insert(direction="inbound", status="received")
+    assert control.cancel(outbox.connection, [number]) == []
+    assert control.replay(outbox.connection, [number]) == []
+
+
+def test_of_a_start_and_a_cancel_at_once_exactly_one_wins(outbox: Outbox) -> None:
+    numbers = outbox.accept(60)
+    found = {claim.message_id: claim.number for claim in outbox.claim()}
+
+    def start(number: int) -> bool:
+        with db.autocommit() as connection:
+            return delivery.start(connection, number, found[number], LEASE) is not None
+
+    def cancel(number: int) -> bool:
+        with db.autocommit() as connection:
+            return bool(control.cancel(connection, [number]))
+
+    with ThreadPoolExecutor(6) as pool:
+        pairs = [(pool.submit(start, n), pool.submit(cancel, n)) for n in numbers]
+        for started, cancelled in pairs:
+            assert started.result() != cancelled.result()
+
+
+def test_a_start_that_waits_for_an_uncommitted_cancel_sends_nothing(
+    outbox: Outbox, waits_for_lock: Callable[[], bool]
+) -> None:
+    number = outbox.one()
+    [claim] = outbox.claim()
+    with ThreadPoolExecutor(1) as pool, db.transaction() as first, db.autocommit() as second:
+        assert control.cancel(first, [number]) == [number]
+        starting = pool.submit(delivery.start, second, number, claim.number, LEASE)
+        while not waits_for_lock():
+            assert not starting.done()
+        first.commit()
+        assert starting.result() is None
+
+
+# Replay
+
+
+@pytest.mark.parametrize("status", OUTBOUND_STATUSES)
+def test_what_has_ended_can_be_replayed_from_the_start(outbox: Outbox, status: str) -> None:
+    number = outbox.at(outbox.one(), status, attempts=2)
+    outbox.move(number, due_at="-1 day")
+    before = outbox.row(number)
+    replayed = control.replay(outbox.connection, [number])
+    if status not in REPLAYABLE:
+        assert replayed == []
+        assert outbox.row(number) == before
+        return
+    assert replayed == [number]
+    row = outbox.row(number)
+    assert (row.status, row.attempts, row.claim) == ("outbox", 0, before.claim + 1)
+    assert (row.finished_at, row.error_code, row.lease_until) == (None, None, None)
+    assert row.uid == before.uid, "so that a provider can tell that it is the same"
+    assert outbox.events(number)[-1] == (status, "outbox")
+    assert [claim.message_id for claim in outbox.claim()] == [number]
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "still_expires"), [(None, False), ("-1 hour", False), ("1 hour", True)]
+)
+def test_a_replay_that_had_expired_no_longer_does(
+    outbox: Outbox, expires_at: str | None, still_expires: bool
+) -> None:
+    number = outbox.one()
+    if expires_at:
+        outbox.move(number, expires_at=expires_at)
+    outbox.at(number, "expired")
+    before = outbox.row(number).expires_at
+    control.replay(outbox.connection, [number])
+    assert outbox.row(number).expires_at == (before if still_expires else None)
+    assert [claim.message_id for claim in outbox.claim()] == [number]
+
+
+def test_a_task_from_before_the_replay_starts_nothing(outbox: Outbox) -> None:
+    number = outbox.one()
+    [old] = outbox.claim()
+    control.cancel(outbox.connection, [number])
+    control.replay(outbox.connection, [number])
+    [new] = outbox.claim()
+    assert outbox.start(number, old.number) is None
+    assert outbox.start(number, new.number) is not None
+
+
+# What time does
+
+
+@pytest.mark.parametrize("status", OUTBOUND_STATUSES)
+def test_what_was_not_sent_in_time_expires(outbox: Outbox, status: str) -> None:
+    number = outbox.one()
+    outbox.move(number, expires_at="-1 second")
+    outbox.at(number, status)
+    control.expire(outbox.connection)
+    expected = "expired" if status in CANCELLABLE else status
+    row = outbox.row(number)
+    assert row.status == expected
+    if status in CANCELLABLE:
+        assert row.lease_until is None
+        assert row.finished_at is not None
+        assert outbox.start(number, row.claim) is None
+
+
+def test_what_has_time_left_or_never_expires_is_left_alone(outbox: Outbox) -> None:
+    outbox.one()
+    outbox.move(outbox.one(), expires_at="1 hour")
+    assert control.expire(outbox.connection) == 0
+
+
+def test_a_bounded_number_expires_at_once_and_what_somebody_holds_next_time(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "AT_ONCE", 3)
+    numbers = outbox.accept(5)
+    outbox.execute("UPDATE messages SET expires_at = now() - interval '1 second'")
+    with db.transaction() as connection:
+        Outbox(connection).execute("SELECT FROM messages WHERE id = :id FOR UPDATE", id=numbers[0])
+        assert control.expire(outbox.connection) == 3
+        assert control.expire(outbox.connection) == 1
+    assert control.expire(outbox.connection) == 1
+
+
+MONTH = timedelta(days=30)
+
+
+def test_what_ended_long_ago_is_forgotten_with_all_that_hangs_on_it(outbox: Outbox) -> None:
+    started, claim = outbox.started(attachments=[Attachment("a", "text/plain", content=b"x")])
+    old = started.message.id
+    outbox.settle(started, claim, Outcome(status="sent", result="accepted", reply=Reply("ok")))
+    outbox.move(old, finished_at="-31 days")
+    recent = outbox.at(outbox.one(), "failed")
+    outbox.move(recent, finished_at="-29 days")
+    waiting = outbox.one()
+    outbox.move(waiting, created_at="-99 days", due_at="-99 days")
+
+    assert control.forget(outbox.connection, MONTH) == 1
+    left = outbox.execute("SELECT id FROM messages ORDER BY id").scalars().all()
+    assert left == [recent, waiting]
+    for table in ("attachments", "attempts"):
+        assert outbox.execute(f"SELECT count(*) FROM {table}").scalar_one() == 0
+    events = outbox.execute("SELECT DISTINCT message_id FROM message_events").scalars()
+    assert {*events} == {recent, waiting}
+
+
+def test_a_bounded_number_is_forgotten_at_once_the_oldest_first(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "AT_ONCE", 2)
+    numbers = [outbox.at(outbox.one(), "sent") for _ in range(3)]
+    for number, days in zip(numbers, (40, 60, 50), strict=True):
+        outbox.move(number, finished_at=f"-{days} days")
+    assert control.forget(outbox.connection, MONTH) == 2
+    assert outbox.execute("SELECT id FROM messages").scalars().all() == [numbers[0]]
+
+
+def test_what_is_being_replayed_is_not_forgotten(outbox: Outbox) -> None:
+    number = outbox.at(outbox.one(), "failed")
+    outbox.move(number, finished_at="-31 days")
+    with db.transaction() as replaying:
+        assert control.replay(replaying, [number]) == [number]
+        assert control.forget(outbox.connection, MONTH) == 0
+    assert outbox.status(number) == "outbox"
+
+
+def test_answers_are_given_again_for_a_day(outbox: Outbox) -> None:
+    for key, hours in (("new", 23), ("old", 25)):
+        outbox.execute(
+            "INSERT INTO idempotency_keys"
+            " (client, key, request_hash, status, headers, body, created_at)"
+            " VALUES ('c', :key, '', 202, '{}', '', now() - :hours * interval '1 hour')",
+            key=key,
+            hours=hours,
+        )
+    assert control.forget_idempotency_keys(outbox.connection) == 1
+    assert outbox.execute("SELECT key FROM idempotency_keys").scalar_one() == "new"
+
+
+# Pause and stop
+
+
+PAUSES: dict[str, tuple[Any, Any]] = {
+    "agent": (
+        lambda connection: control.pause_agent(connection, "gateway", reason="why", by="ann"),
+        lambda connection: control.resume_agent(connection, "gateway", by="ann"),
+    ),
+    "scheduler": (
+        lambda connection: control.stop_scheduler(connection, by="ann"),
+        lambda connection: control.start_scheduler(connection, by="ann"),
+    ),
+}
+
+
+@pytest.fixture(params=PAUSES)
+def pause(request: pytest.FixtureRequest) -> tuple[Any, Any]:
+    return PAUSES[request.param]
+
+
+def scan(connection: Any) -> list[claims.Claim] | None:
+    """What the scan does, in one transaction."""
+    if not claims.try_lock(connection):
+        return None
+    state = claims.begin_scan(connection)
+    if not state.running or "gateway" in state.paused:
+        return []
+    return claims.claim(connection, {"gateway": 100}, LEASE)
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "lease", "becomes", "is_called_back"),
+    [
+        ("queued", 0, "1 minute", "outbox", True),
+        ("queued", 2, "1 minute", "retry", True),
+        ("retry", 1, "1 minute", "retry", True),
+        ("retry", 1, None, "retry", False),
+        ("outbox", 0, None, "outbox", False),
+        ("sending", 1, "1 minute", "sending", False),
+        ("sent", 1, None, "sent", False),
+    ],
+)
+def test_a_pause_takes_back_what_is_not_yet_being_sent(
+    outbox: Outbox,
+    pause: tuple[Any, Any],
+    status: str,
+    attempts: int,
+    lease: str | None,
+    becomes: str,
+    is_called_back: bool,
+) -> None:
+    number = outbox.at(outbox.one(), status, attempts=attempts, lease=lease)
+    before = outbox.row(number)
+    pause[0](outbox.connection)
+    row = outbox.row(number)
+    assert (row.status, row.attempts) == (becomes, attempts)
+    if is_called_back:
+        assert (row.lease_until, row.claim) == (None, before.claim + 1)
+        assert outbox.start(number, before.claim) is None
+    else:
+        assert row == before
+
+
+def test_a_pause_of_one_agent_leaves_the_others_alone(outbox: Outbox) -> None:
+    smtp = outbox.one(agent="smtp", channel="email", recipient="a@example.com")
+    [claim] = outbox.claim(smtp=1)
+    control.pause_agent(outbox.connection, "gateway", reason=None, by="ann")
+    assert outbox.start(smtp, claim.number) is not None
+
+
+def test_what_is_paused_accepts_and_sends_once_it_is_resumed(
+    outbox: Outbox, pause: tuple[Any, Any]
+) -> None:
+    before = outbox.one()
+    pause[0](outbox.connection)
+    after = outbox.one()
+    with db.transaction() as connection:
+        assert scan(connection) == []
+    pause[1](outbox.connection)
+    with db.transaction() as connection:
+        found = scan(connection)
+    assert found is not None
+    assert [claim.message_id for claim in found] == [before, after]
+
+
+def test_to_pause_and_to_resume_twice_is_to_do_it_once(
+    outbox: Outbox, pause: tuple[Any, Any]
+) -> None:
+    outbox.one()
+    for _ in range(2):
+        pause[0](outbox.connection)
+        with db.transaction() as connection:
+            assert scan(connection) == []
+    for _ in range(2):
+        pause[1](outbox.connection)
+    with db.transaction() as connection:
+        assert scan(connection)
+
+
+def test_who_paused_and_why_is_kept(outbox: Outbox) -> None:
+    control.pause_agent(outbox.connection, "gateway", reason="why", by="ann")
+    row = outbox.execute("SELECT * FROM agent_states").one()
+    assert (row.agent, row.paused, row.reason, row.changed_by) == ("gateway", True, "why", "ann")
+    control.resume_agent(outbox.connection, "gateway", by="bob")
+    row = outbox.execute("SELECT * FROM agent_states").one()
+    assert (row.agent, row.paused, row.reason, row.changed_by) == ("gateway", False, None, "bob")
+    control.stop_scheduler(outbox.connection, by="eve")
+    row = outbox.execute("SELECT * FROM scheduler_state").one()
+    assert (row.running, row.changed_by) == (False, "eve")
+
+
+def test_a_pause_waits_for_the_scan_under_way_and_takes_back_what_it_queued(
+    outbox: Outbox, pause: tuple[Any, Any], waits_for_lock: Callable[[], bool]
+) -> None:
+    number = outbox.one()
+
+    def pausing() -> None:
+        with db.transaction() as connection:
+            pause[0](connection)
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as scanning:
+            found = scan(scanning)
+            paused = pool.submit(pausing)
+            while not waits_for_lock():
+                assert not paused.done(), "it went past a scan that has not committed"
+        paused.result()
+    assert found is not None
+    assert outbox.start(number, found[0].number) is None
+    assert outbox.status(number) == "outbox"
+
+
+def test_a_scan_does_not_begin_while_a_pause_has_not_committed(
+    outbox: Outbox, pause: tuple[Any, Any]
+) -> None:
+    outbox.one()
+    with db.transaction() as pausing:
+        pause[0](pausing)
+        with db.transaction() as scanning:
+            assert scan(scanning) is None
+    with db.transaction() as scanning:
+        assert scan(scanning) == []
+
+
+@pytest.mark.parametrize("status", ["queued", "retry"])
+def test_a_task_that_meets_a_pause_half_way_sends_nothing(
+    outbox: Outbox,
+    pause: tuple[Any, Any],
+    waits_for_lock: Callable[[], bool],
+    status: str,
+) -> None:
+    number = outbox.at(outbox.one(), status, lease="1 minute")
+    claim = outbox.row(number).claim
+    with ThreadPoolExecutor(1) as pool, db.autocommit() as other:
+        with db.transaction() as pausing:
+            pause[0](pausing)
+            starting = pool.submit(delivery.start, other, number, claim, LEASE)
+            while not waits_for_lock():
+                assert not starting.done()
+        assert starting.result() is None
+    assert outbox.row(number).lease_until is None
+
+
+def test_after_a_pause_has_committed_nothing_is_queued_or_started_whatever_raced_with_it(
+    outbox: Outbox, pause: tuple[Any, Any]
+) -> None:
+    outbox.accept(200)
+
+    def carry() -> int:
+        started = 0
+        for _ in range(25):
+            with db.transaction() as connection:
+                found = scan(connection) or []
+            for claim in found[:20]:
+                with db.autocommit() as connection:
+                    if delivery.start(connection, claim.message_id, claim.number, LEASE):
+                        started += 1
+        return started
+
+    with ThreadPoolExecutor(4) as pool:
+        carriers = [pool.submit(carry) for _ in range(3)]
+        with db.transaction() as connection:
+            pause[0](connection)
+        with db.autocommit() as connection:
+            at_the_pause = Outbox(connection).execute(
+                "SELECT count(*) FROM message_events WHERE to_status = 'sending'"
+            )
+            at_the_pause = at_the_pause.scalar_one()
+        total = sum(carrier.result() for carrier in carriers)
+    assert total == at_the_pause
+    assert outbox.execute("SELECT count(*) FROM messages WHERE status = 'queued'").scalar_one() == 0

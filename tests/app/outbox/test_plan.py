@@ -1,0 +1,127 @@
+"""What a scan costs depends on what it takes, not on what waits."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from outbox_driver import LEASE, Outbox
+from sqlalchemy import TextClause, text
+
+from app import db
+from app.outbox import claims
+
+WAITING = 20_000
+AGENTS = ["a", "b", "c", "d"]
+ROOM = 16
+
+
+@pytest.fixture
+def crowded(outbox: Outbox) -> Outbox:
+    """Many that wait, half of them for a moment to come, and as many that have ended."""
+    [conversation] = [outbox.row(outbox.one()).conversation_id]
+    outbox.execute(
+        """
+        INSERT INTO messages (channel, agent, recipient, priority, conversation_id, due_at, status)
+        SELECT 'sms', (CAST(:agents AS text[]))[1 + n % 4], '+4915112345678', n % 3 + 1,
+            :conversation,
+            now() + CASE WHEN n / 4 % 2 = 0 THEN -1 ELSE 1 END * n * interval '1 second',
+            CASE WHEN n <= :waiting THEN CASE WHEN n % 7 = 0 THEN 'retry' ELSE 'outbox' END
+                ELSE 'sent' END
+        FROM generate_series(1, 2 * :waiting) AS n
+        """,
+        agents=AGENTS,
+        conversation=conversation,
+        waiting=WAITING,
+    )
+    outbox.execute("ANALYZE messages")
+    return outbox
+
+
+def plan(outbox: Outbox, statement: TextClause, **values: Any) -> dict[str, Any]:
+    """How PostgreSQL carried the statement out; what it changed is undone."""
+    explain = text(f"EXPLAIN (ANALYZE, FORMAT json) {statement.text}")
+    with db.transaction() as connection:
+        [found] = connection.execute(explain, values).scalar_one()
+        connection.rollback()
+    return dict(found["Plan"])
+
+
+def steps(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for inner in node.get("Plans", []):
+        yield from steps(inner)
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    """How many rows of messages a plan looked at."""
+    return sum(
+        (step["Actual Rows"] + step.get("Rows Removed by Filter", 0)) * step["Actual Loops"]
+        for step in steps(node)
+        if step.get("Relation Name") == "messages" and "Scan" in step["Node Type"]
+    )
+
+
+def scans(node: dict[str, Any]) -> set[tuple[str, str | None]]:
+    return {
+        (step["Node Type"], step.get("Index Name"))
+        for step in steps(node)
+        if step.get("Relation Name") == "messages" and "Scan" in step["Node Type"]
+    }
+
+
+def test_a_claim_walks_the_index_of_what_is_due_no_further_than_its_room(crowded: Outbox) -> None:
+    found = plan(
+        crowded,
+        claims.CLAIM,
+        agents=AGENTS,
+        rooms=[ROOM] * len(AGENTS),
+        lease=LEASE.total_seconds(),
+    )
+    assert ("Index Scan", "messages_due") in scans(found)
+    assert scans(found) <= {("Index Scan", "messages_due"), ("Index Scan", "messages_pkey")}
+    claimed = ROOM * len(AGENTS)
+    for step in steps(found):
+        if step["Node Type"] in {"Sort", "Incremental Sort"}:
+            assert step["Actual Rows"] <= claimed, "it sorts what it claimed, not what waits"
+    assert rows_read(found) <= 3 * claimed
+
+
+def test_a_claim_where_nothing_is_due_reads_nothing(crowded: Outbox) -> None:
+    crowded.execute("UPDATE messages SET due_at = now() + interval '1 day'")
+    crowded.execute("ANALYZE messages")
+    found = plan(
+        crowded, claims.CLAIM, agents=AGENTS, rooms=[ROOM] * 4, lease=LEASE.total_seconds()
+    )
+    assert rows_read(found) == 0
+
+
+def test_the_next_moment_is_found_at_the_top_of_the_index(crowded: Outbox) -> None:
+    found = plan(crowded, claims.NEXT_DUE, agents=AGENTS, longest=86400)
+    assert {index for _, index in scans(found)} == {"messages_due"}
+    assert not [step for step in steps(found) if "Sort" in step["Node Type"]]
+    assert rows_read(found) <= len(AGENTS) * 4
+
+
+def test_what_else_a_scan_reads_comes_from_indexes_that_hold_nothing_of_what_waits(
+    crowded: Outbox,
+) -> None:
+    numbers = [claim.message_id for claim in crowded.claim(a=ROOM, b=ROOM)]
+    crowded.insert()
+    crowded.execute("ANALYZE messages")
+    found = plan(crowded, claims.BEGIN_SCAN)
+    indexes = {index for _, index in scans(found)}
+    assert indexes <= {"messages_held", "messages_unrouted", None}
+    assert "Seq Scan" not in {kind for kind, _ in scans(found)}
+    assert rows_read(found) <= len(numbers) + 1
+
+
+def test_a_sweep_reads_only_the_leases_that_ran_out(crowded: Outbox) -> None:
+    lost = [claim.message_id for claim in crowded.claim(a=ROOM, b=ROOM)][:ROOM]
+    for number in lost:
+        crowded.move(number, lease_until="-1 minute")
+    crowded.execute("ANALYZE messages")
+    found = plan(
+        crowded, claims.SWEEP, agents=AGENTS, attempts=[3] * 4, holds=[False] * 4, at_once=1000
+    )
+    assert "Seq Scan" not in {kind for kind, _ in scans(found)}
+    assert rows_read(found) <= 4 * ROOM

@@ -1,0 +1,433 @@
+"""What may be promised of the outbox, whatever happens to it in whatever order.
+
+A machine calls the outbox in any order and, beside it, keeps what a reader of the design would
+expect. After each step it compares. Time is moved by moving the moments of the messages.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from outbox_driver import LEASE, SENT, Outbox
+from sqlalchemy import Connection
+
+from app import db
+from app.agents import Agents
+from app.models import OUTBOUND_STATUSES
+from app.outbox import accept, claims, control, delivery
+from app.outbox.delivery import Outcome, Started
+
+TRIES = 3  # of the agent `gateway`; `api` holds what is uncertain
+WINDOW = 4
+MOST_MESSAGES = 6
+WAITING = {"outbox", "retry"}
+FINAL = {"sent", "delivered", "bounced", "failed", "unknown", "cancelled", "expired"}
+TAKES_A_LATE_ACCEPTANCE = {
+    "outbox",
+    "queued",
+    "retry",
+    "unknown",
+    "failed",
+    "cancelled",
+    "expired",
+}
+
+STEPS = {
+    None: {"outbox"},
+    "outbox": {"queued", "cancelled", "expired", "failed", "sent"},
+    "queued": {"sending", "outbox", "retry", "cancelled", "expired", "failed", "sent"},
+    "sending": {"sent", "retry", "failed", "unknown", "outbox"},
+    "retry": {"queued", "sending", "cancelled", "expired", "failed", "sent"},
+    "sent": {"delivered", "bounced", "failed"},
+    "delivered": {"outbox"},
+    "bounced": {"outbox"},
+    "failed": {"outbox", "sent"},
+    "unknown": {"outbox", "sent"},
+    "cancelled": {"outbox", "sent"},
+    "expired": {"outbox", "sent"},
+}
+"""The statuses that may follow each other: the table of the design, and besides an acceptance
+that comes after its lease."""
+
+HELD = Outcome(status="retry", result="uncertain", code="timeout", held=LEASE)
+OUTCOMES = st.sampled_from(
+    [
+        SENT,
+        Outcome(status="failed", result="rejected", code="550"),
+        Outcome(status="unknown", result="uncertain", code="timeout"),
+        Outcome(status="outbox", result="misconfigured", code="401"),
+        Outcome(status="retry", result="unavailable", code="503"),
+        Outcome(status="retry", result="unavailable", code="503", wait=timedelta(hours=1)),
+        HELD,
+        HELD,
+    ]
+)
+AGENTS = st.sampled_from(["gateway", "api"])
+PICK = st.integers(0, MOST_MESSAGES)
+AGE = st.sampled_from([0, 0, 0, 1, 2])
+"""How many claims ago a task was made: it may come late, twice or never."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a broker carries."""
+
+    message: int
+    claim: int
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A worker that talks to a provider."""
+
+    started: Started
+    claim: int
+
+
+@dataclass
+class Expected:
+    """What is known of one message without asking the outbox."""
+
+    agent: str
+    claims_started: set[int] = field(default_factory=set)
+
+
+class Machine(RuleBasedStateMachine):
+    """Messages of two agents, their tasks and their workers."""
+
+    connection: Connection
+    agents: Agents
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox(self.connection)
+        self.outbox.execute("TRUNCATE messages, conversations, agent_states CASCADE")
+        self.outbox.execute("UPDATE scheduler_state SET running = true")
+        self.messages: dict[int, Expected] = {}
+        self.sendings: list[Sending] = []
+        self.statuses: dict[int, str | None] = {}
+        self.last_event = 0
+        self.paused: set[str] = set()
+        self.running = True
+
+    def _pick(self, pick: int) -> int:
+        numbers = [*self.messages]
+        return numbers[pick % len(numbers)]
+
+    def _task(self, pick: int, age: int) -> Task:
+        number = self._pick(pick)
+        return Task(number, self.outbox.row(number).claim - age)
+
+    def _accept(self, agent: str) -> int:
+        channel = "sms" if agent == "gateway" else "http"
+        number = self.outbox.one(agent=agent, channel=channel)
+        self.messages[number] = Expected(agent)
+        return number
+
+    # In
+
+    @initialize()
+    def begin(self) -> None:
+        for agent in ("gateway", "gateway", "api"):
+            self._accept(agent)
+        self._scan()
+
+    @precondition(lambda self: len(self.messages) < MOST_MESSAGES)
+    @rule(agent=AGENTS, later=st.booleans(), ends=st.booleans())
+    def accept(self, agent: str, later: bool, ends: bool) -> None:
+        number = self._accept(agent)
+        if later:
+            self.outbox.move(number, due_at="1 hour")
+        if ends:
+            self.outbox.move(number, expires_at="2 hours")
+
+    @precondition(lambda self: len(self.messages) < MOST_MESSAGES)
+    @rule(good=st.booleans())
+    def insert(self, good: bool) -> None:
+        number = self.outbox.insert(recipient="+4915112345678" if good else "nobody")
+        self.messages[number] = Expected("gateway")
+
+    # Scan, broker, workers
+
+    @rule(moments_come=st.booleans())
+    def scan(self, moments_come: bool) -> None:
+        if moments_come:
+            self.outbox.execute(
+                "UPDATE messages SET due_at = now() - interval '1 second' WHERE due_at > now()"
+            )
+        self._scan()
+
+    def _scan(self) -> None:
+        with db.transaction() as connection:
+            assert claims.try_lock(connection)
+            state = claims.begin_scan(connection)
+            assert (state.running, state.paused) == (self.running, self.paused)
+            if not state.running:
+                return
+            if state.unadopted:
+                accept.adopt(connection, self.agents)
+            rooms = {
+                code: room
+                for code in ("gateway", "api")
+                if code not in state.paused and (room := WINDOW - state.held.get(code, 0)) > 0
+            }
+            found = claims.claim(connection, rooms, LEASE)
+        for claim in found:
+            assert self.running
+            assert claim.agent not in self.paused
+            row = self.outbox.row(claim.message_id)
+            assert (row.claim, row.agent) == (claim.number, claim.agent)
+        held = self._held()
+        assert all(held.get(claim.agent, 0) <= WINDOW for claim in found)
+
+    def _held(self) -> dict[str, int]:
+        rows = self.outbox.execute(
+            "SELECT agent, count(*) AS held FROM messages WHERE lease_until IS NOT NULL"
+            " GROUP BY agent"
+        )
+        return {row.agent: row.held for row in rows}
+
+    @rule(pick=PICK, age=AGE)
+    def start(self, pick: int, age: int) -> None:
+        self._start(self._task(pick, age))
+
+    def _start(self, task: Task) -> Sending | None:
+        before = self.outbox.row(task.message)
+        moments = self.outbox.execute(
+            "SELECT due_at <= now() AS is_due, expires_at <= now() AS is_over"
+            " FROM messages WHERE id = :id",
+            id=task.message,
+        ).one()
+        started = self.outbox.start(task.message, task.claim)
+        if started is None:
+            assert self.outbox.row(task.message) == before
+            return None
+        expected = self.messages[task.message]
+        assert task.claim not in expected.claims_started, "one start a claim"
+        expected.claims_started.add(task.claim)
+        assert before.claim == task.claim
+        assert before.status in {"queued", "retry"}
+        assert before.lease_until is not None
+        assert moments.is_due
+        assert not moments.is_over
+        assert self.running
+        assert expected.agent not in self.paused
+        assert started.tries == before.attempts + 1
+        self.sendings.append(Sending(started, task.claim))
+        return self.sendings[-1]
+
+    @rule(pick=PICK, age=AGE, outcome=OUTCOMES)
+    def deliver(self, pick: int, age: int, outcome: Outcome) -> None:
+        if sending := self._start(self._task(pick, age)):
+            self._settle(sending, outcome)
+
+    @precondition(lambda self: self.sendings)
+    @rule(back=st.integers(0, 4), outcome=OUTCOMES)
+    def settle(self, back: int, outcome: Outcome) -> None:
+        """An answer may come late, and be recorded twice."""
+        self._settle(self.sendings[-1 - back % len(self.sendings)], outcome)
+
+    def _settle(self, sending: Sending, outcome: Outcome) -> None:
+        number = sending.started.message.id
+        before = self.outbox.row(number)
+        tried = len(self.outbox.attempts(number))
+        settled = self.outbox.settle(sending.started, sending.claim, outcome)
+        after = self.outbox.row(number)
+
+        ours = before.status == "sending" and before.claim == sending.claim
+        late = (
+            outcome.status == "sent"
+            and before.claim > sending.claim
+            and before.status in TAKES_A_LATE_ACCEPTANCE
+        )
+        assert settled == (ours or late)
+        assert len(self.outbox.attempts(number)) == tried + settled
+        if not settled:
+            assert after == before
+            return
+        assert after.status == outcome.status
+
+    @rule(pick=PICK, age=AGE, how=st.sampled_from(["give back", "release", "refuse"]))
+    def put_back(self, pick: int, age: int, how: str) -> None:
+        """What the broker does not take, or a rate limit does not let go."""
+        task = self._task(pick, age)
+        before = self.outbox.row(task.message)
+        if how == "give back":
+            claim = claims.Claim(task.message, self.messages[task.message].agent, task.claim)
+            claims.give_back(self.connection, [claim])
+        elif how == "refuse":
+            delivery.refuse(self.connection, task.message, task.claim, "rate_limited", "over it")
+        else:
+            wait = timedelta(minutes=1)
+            delivery.release(self.connection, task.message, task.claim, wait, "waits")
+        after = self.outbox.row(task.message)
+        assert after.attempts == before.attempts
+        if (before.claim, before.lease_until is None) != (task.claim, False):
+            assert after == before
+
+    # Time
+
+    @rule(pick=PICK, scans=st.booleans())
+    def lose_who_holds_it(self, pick: int, scans: bool) -> None:
+        self.outbox.execute(
+            "UPDATE messages SET lease_until = now() - interval '1 second'"
+            " WHERE id = :id AND lease_until IS NOT NULL",
+            id=self._pick(pick),
+        )
+        self._sweep()
+        if scans:
+            self._scan()
+
+    def _sweep(self) -> None:
+        lost = self.outbox.execute("SELECT * FROM messages WHERE lease_until < now()").all()
+        assert claims.sweep(self.connection, self.agents) == len(lost)
+        for before in lost:
+            after = self.outbox.row(before.id)
+            assert after.claim == before.claim + 1
+            if before.status != "sending":
+                assert after.status == ("retry" if before.attempts else "outbox")
+            elif before.agent == "api":
+                assert after.status == "unknown"
+            else:
+                assert after.status == ("failed" if before.attempts >= TRIES else "retry")
+
+    @rule(pick=PICK, notices=st.booleans())
+    def let_it_expire(self, pick: int, notices: bool) -> None:
+        self.outbox.execute(
+            "UPDATE messages SET expires_at = now() - interval '1 second' WHERE id = :id",
+            id=self._pick(pick),
+        )
+        if not notices:
+            return
+        control.expire(self.connection)
+        left = self.outbox.execute(
+            "SELECT count(*) FROM messages WHERE expires_at <= now()"
+            " AND status IN ('outbox', 'queued', 'retry')"
+        )
+        assert left.scalar_one() == 0
+
+    # People
+
+    @rule(pick=PICK, cancels=st.booleans())
+    def cancel_or_replay(self, pick: int, cancels: bool) -> None:
+        number = self._pick(pick)
+        before = self.outbox.status(number)
+        change, allowed = (
+            (control.cancel, control.CANCELLABLE)
+            if cancels
+            else (control.replay, control.REPLAYABLE)
+        )
+        assert change(self.connection, [number]) == [number] * (before in allowed)
+
+    @rule(what=st.sampled_from(["gateway", "api", "everything"]))
+    def pause_or_resume(self, what: str) -> None:
+        with db.transaction() as connection:
+            if what == "everything":
+                change = control.stop_scheduler if self.running else control.start_scheduler
+                change(connection, by="tests")
+                self.running = not self.running
+            elif what in self.paused:
+                control.resume_agent(connection, what, by="tests")
+                self.paused.discard(what)
+            else:
+                control.pause_agent(connection, what, reason=None, by="tests")
+                self.paused.add(what)
+
+    # Promises
+
+    @invariant()
+    def no_message_is_lost_and_each_is_due_or_held_or_waits_or_has_ended(self) -> None:
+        rows = self.outbox.execute("SELECT * FROM messages").all()
+        assert {row.id for row in rows} == set(self.messages)
+        for row in rows:
+            assert row.status in OUTBOUND_STATUSES
+            assert (row.finished_at is not None) == (row.status in FINAL), row
+            if row.status in {"queued", "sending"}:
+                assert row.lease_until is not None
+            elif row.status != "retry":
+                assert row.lease_until is None
+            if row.status in WAITING and row.lease_until is None:
+                assert row.due_at is not None
+            if row.status == "queued":
+                assert self.running
+                assert row.agent not in self.paused
+            assert row.attempts >= 0
+
+    @invariant()
+    def every_event_follows_from_the_one_before(self) -> None:
+        rows = self.outbox.execute(
+            "SELECT id, message_id, from_status, to_status FROM message_events"
+            " WHERE id > :last ORDER BY id",
+            last=self.last_event,
+        )
+        for row in rows:
+            assert row.from_status == self.statuses.get(row.message_id)
+            assert row.to_status in STEPS[row.from_status], (row.from_status, row.to_status)
+            self.statuses[row.message_id] = row.to_status
+            self.last_event = row.id
+        now = self.outbox.execute("SELECT id, status FROM messages")
+        assert self.statuses == {row.id: row.status for row in now}
+
+    def _each_attempt_belongs_to_a_start(self) -> None:
+        rows = self.outbox.execute(
+            "SELECT message_id, claim, code = 'worker_lost' AS is_lost, count(*) AS many"
+            " FROM attempts GROUP BY message_id, claim, is_lost"
+        )
+        for row in rows:
+            assert row.claim in self.messages[row.message_id].claims_started
+            assert row.many == 1
+
+    def teardown(self) -> None:
+        """Left to itself, with providers that answer, everything ends without help."""
+        self._each_attempt_belongs_to_a_start()
+        self.outbox.execute("UPDATE messages SET expires_at = NULL, due_at = now()")
+        self.outbox.execute(
+            "UPDATE messages SET lease_until = now() - interval '1 second'"
+            " WHERE lease_until IS NOT NULL"
+        )
+        self.paused.clear()
+        self.running = True
+        self.outbox.execute("DELETE FROM agent_states")
+        self.outbox.execute("UPDATE scheduler_state SET running = true")
+        claims.sweep(self.connection, self.agents)
+        for _ in range(2 + len(self.messages)):
+            for task in self._scan_all():
+                started = self.outbox.start(task.message, task.claim)
+                assert started is not None
+                assert self.outbox.settle(started, task.claim)
+        statuses = self.outbox.execute("SELECT DISTINCT status FROM messages").scalars()
+        assert {*statuses} <= FINAL
+
+    def _scan_all(self) -> Iterator[Task]:
+        accept.adopt(self.connection, self.agents)
+        for claim in self.outbox.claim(gateway=WINDOW, api=WINDOW):
+            yield Task(claim.message_id, claim.number)
+
+
+@pytest.mark.timeout(300)
+def test_the_outbox_keeps_its_promises_whatever_is_done_to_it(
+    connection: Connection, loaded_agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Machine, "connection", connection, raising=False)
+    monkeypatch.setattr(Machine, "agents", loaded_agents, raising=False)
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )
