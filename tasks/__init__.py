@@ -1,0 +1,24 @@
+"""The Celery side of Postroom: scan, deliver, housekeeping. Nothing imports it.
+
+`celery -A tasks worker|beat|flower` starts here.
+"""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from app import logs
+from tasks import broker
+from tasks.listener import Listener
+
+broker.install()
+celery = Celery("postroom", include=["tasks.deliver", "tasks.housekeeping", "tasks.scan"])
+celery.config_from_object("celeryconfig")
+celery.steps["worker"].add(Listener)
+
+
+@setup_logging.connect
+def configure_logs(**_: Any) -> None:
+    """Logs look alike in all processes: with a receiver here, Celery sets up none of its own."""
+    logs.configure()

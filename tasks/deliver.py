@@ -1,0 +1,47 @@
+"""One Celery task for each agent, made from `agents.toml`: Flower shows agents, and each has its
+own queue and `rate_limit`."""
+
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from celery import Task, shared_task
+
+from app.agents import Agent, agents
+from app.delivery import Carrier
+from app.settings import settings
+from tasks import metrics
+from tasks.limiter import limiter
+
+
+@cache
+def carrier() -> Carrier:
+    """What carries the messages of this worker."""
+    return Carrier(agents(), limiter(), timedelta(seconds=settings().queue_lease_seconds))
+
+
+def make_task(agent: Agent) -> Task:
+    """The task that sends one message through `agent`."""
+
+    @shared_task(
+        name=agent.queue,
+        queue=agent.queue,
+        rate_limit=agent.rate_limit,
+        bind=True,
+        max_retries=None,  # how often a message is tried is written in its row
+    )
+    def deliver(self: Any, message_id: int, claim: int) -> None:
+        delivery = carrier().deliver(agent.code, message_id, claim)
+        metrics.observe(agent.code, delivery)
+        if retry := delivery.retry:
+            wait = retry.wait.total_seconds()
+            raise self.retry(
+                args=(message_id, retry.claim),
+                countdown=wait,
+                expires=wait + settings().queue_lease_seconds,
+            )
+
+    return deliver
+
+
+TASKS = {agent.code: make_task(agent) for agent in agents().by_code.values()}

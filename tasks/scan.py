@@ -1,0 +1,91 @@
+"""The scan: due messages become tasks, each in the queue of its agent."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import redis
+from celery import current_app, shared_task
+from kombu.exceptions import KombuError
+
+from app.agents import agents
+from app.db import transaction
+from app.outbox import accept, claims
+from app.outbox.claims import Claim
+from app.settings import settings
+from tasks.limiter import limiter
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a scan did: how many messages it queued, and how long until another one is due.
+
+    `next_due` is zero or less where some wait for room, None where none waits.
+    """
+
+    queued: int
+    next_due: timedelta | None
+
+
+@shared_task(name="scan")
+def scan_by_the_clock() -> None:
+    """The scan that beat asks for: whatever the bell missed is found here."""
+    scan()
+
+
+def scan() -> Scan | None:
+    """Queue what is due and publish its tasks. None where another process is at it already.
+
+    Raises redis.RedisError where the broker is out of reach: nothing was claimed then.
+    """
+    limiter().ping()
+    with transaction() as connection:
+        if not claims.try_lock(connection):
+            return None
+        state = claims.begin_scan(connection)
+        if not state.running:
+            return Scan(0, None)
+        if state.unadopted:
+            accept.adopt(connection, agents())
+        sending = [code for code in agents().by_code if code not in state.paused]
+        lease = timedelta(seconds=settings().queue_lease_seconds)
+        rooms = {code: room for code in sending if (room := _room(code, state.held)) > 0}
+        claimed = claims.claim(connection, rooms, lease) if rooms else []
+        next_due = claims.next_due(connection, sending)
+    if claimed:
+        _publish(claimed, lease)
+    return Scan(len(claimed), next_due)
+
+
+def _room(code: str, held: Mapping[str, int]) -> int:
+    """How many more messages of an agent may be in flight, by its window and its rate limits."""
+    agent = agents().by_code[code]
+    window = agent.window - held.get(code, 0)
+    if window <= 0 or not agent.rate_limits or agent.over_limit == "reject":
+        return window
+    return limiter().peek({code: agent.rate_limits}, window).free
+
+
+def _publish(claimed: Sequence[Claim], lease: timedelta) -> None:
+    """One task for each claim, all in one round trip. A task that has not begun when its lease is
+    over is worthless, and its worker drops it."""
+    try:
+        with (
+            current_app.producer_pool.acquire(block=True) as producer,
+            producer.batch(max_size=500),
+        ):
+            for claim in claimed:
+                task = current_app.tasks[agents().by_code[claim.agent].queue]
+                task.apply_async(
+                    (claim.message_id, claim.number),
+                    producer=producer,
+                    expires=lease.total_seconds(),
+                )
+    except (KombuError, redis.RedisError, OSError):
+        log.warning("the broker did not take %s tasks; their messages stay due", len(claimed))
+        with transaction() as connection:
+            claims.give_back(connection, claimed)
+        raise
