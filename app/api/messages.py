@@ -1,0 +1,196 @@
+"""Submit messages, read them, take them back, and send them again."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from flask import Response, current_app
+from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy import Connection
+
+from app import db
+from app.agents import agents
+from app.api import idempotency, security
+from app.api.listing import MessageQuery, find, page
+from app.api.operations import Answer, Operation, Section, respond
+from app.api.problems import FieldError, ProblemError, Rejection, field_errors, invalid
+from app.api.records import MessageDetail, MessagePage, Status
+from app.api.schemas import MOST_MESSAGES, EmailSubmission, Message, SmsSubmission, Submission
+from app.api.submission import Channel, RefusedError, draft
+from app.api.throttle import Throttle
+from app.outbox.accept import Draft, accept
+
+section = Section("messages")
+
+BUSY = frozenset({HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+class Accepted(BaseModel):
+    """A message that will be sent."""
+
+    id: int
+    status: Status
+    conversation_id: int
+    reference: str | None
+
+
+class AcceptedItem(Accepted):
+    """A message of a list that will be sent."""
+
+    index: int = Field(description="its place in the list, from 0")
+
+
+class AcceptedList(BaseModel):
+    """What became of each message of a list."""
+
+    accepted: list[AcceptedItem]
+    rejected: list[Rejection]
+
+
+@section.serve(
+    Operation(
+        "POST",
+        "/api/messages",
+        {HTTPStatus.ACCEPTED: Accepted | AcceptedList},
+        scope="submit",
+        body=Submission
+        | Annotated[list[Submission], Field(min_length=1, max_length=MOST_MESSAGES)],
+        checked=False,
+        headers=idempotency.HEADERS,
+        problems=BUSY,
+    )
+)
+def submit(body: Any) -> Response:
+    """Submit a message, or a list of up to 1,000.
+
+    Of a list, the good ones are accepted and the others rejected, each with its reasons; where
+    not one is good the answer is 422, with the same list of reasons.
+    """
+    return _submit(Submission, body, None)
+
+
+@section.serve(
+    Operation(
+        "POST",
+        "/api/messages/sms",
+        {HTTPStatus.ACCEPTED: Accepted},
+        scope="submit",
+        body=SmsSubmission,
+        checked=False,
+        headers=idempotency.HEADERS,
+        problems=BUSY,
+    )
+)
+def submit_sms(body: Any) -> Response:
+    """Submit an SMS or MMS."""
+    return _submit(SmsSubmission, body, "sms")
+
+
+@section.serve(
+    Operation(
+        "POST",
+        "/api/messages/email",
+        {HTTPStatus.ACCEPTED: Accepted},
+        scope="submit",
+        body=EmailSubmission,
+        checked=False,
+        headers=idempotency.HEADERS,
+        problems=BUSY,
+    )
+)
+def submit_email(body: Any) -> Response:
+    """Submit an e-mail."""
+    return _submit(EmailSubmission, body, "email")
+
+
+@section.serve(
+    Operation(
+        "GET", "/api/messages", {HTTPStatus.OK: MessagePage}, scope="read", query=MessageQuery
+    )
+)
+def list_messages(query: MessageQuery) -> MessagePage:
+    """List messages, newest first."""
+    with db.autocommit() as connection:
+        return page(connection, query)
+
+
+@section.serve(
+    Operation("GET", "/api/messages/<id:message_id>", {HTTPStatus.OK: MessageDetail}, scope="read")
+)
+def get_message(message_id: int) -> MessageDetail:
+    """Read one message, with its content, events, attempts and replies."""
+    with db.autocommit() as connection:
+        found = find(connection, message_id)
+    if found is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"there is no message {message_id}")
+    return found
+
+
+def _submit(model: type[Message], body: Any, channel: Channel | None) -> Response:
+    client = security.client().name
+    throttle: Throttle = current_app.extensions["throttle"]
+    throttle.count(client)
+    key = idempotency.key()
+    with db.transaction() as connection:
+
+        def answer() -> Response:
+            if isinstance(body, list) and model is Submission:
+                return respond(_accept_list(connection, body, client))
+            return respond(_accept_one(connection, _draft(model, body, channel), client))
+
+        return idempotency.once(connection, client, key, answer) if key else answer()
+
+
+def _draft(model: type[Message], body: Any, channel: Channel | None) -> Draft:
+    try:
+        return draft(model.model_validate(body), agents(), channel=channel)
+    except ValidationError as error:
+        raise invalid(field_errors(error)) from None
+    except RefusedError as error:
+        raise invalid(error.errors) from None
+
+
+def _accept_one(connection: Connection, message: Draft, client: str) -> Answer:
+    [kept] = accept(connection, [message], client)
+    return Answer(
+        Accepted(
+            id=kept.id,
+            status="outbox",
+            conversation_id=kept.conversation_id,
+            reference=message.reference,
+        ),
+        HTTPStatus.ACCEPTED,
+        {"Location": f"/api/messages/{kept.id}"},
+    )
+
+
+def _accept_list(connection: Connection, bodies: list[Any], client: str) -> Answer:
+    if not 0 < len(bodies) <= MOST_MESSAGES:
+        raise invalid([FieldError(field="", reason=f"give 1 to {MOST_MESSAGES} messages")])
+    drafts: dict[int, Draft] = {}
+    rejected: list[Rejection] = []
+    for index, body in enumerate(bodies):
+        try:
+            drafts[index] = _draft(Submission, body, None)
+        except ProblemError as problem:
+            rejected.append(Rejection(index=index, errors=problem.errors))
+    if not drafts:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "no message was accepted", rejected=rejected
+        )
+    kept = accept(connection, list(drafts.values()), client)
+    return Answer(
+        AcceptedList(
+            accepted=[
+                AcceptedItem(
+                    index=index,
+                    id=one.id,
+                    status="outbox",
+                    conversation_id=one.conversation_id,
+                    reference=message.reference,
+                )
+                for (index, message), one in zip(drafts.items(), kept, strict=True)
+            ],
+            rejected=rejected,
+        ),
+        HTTPStatus.ACCEPTED,
+    )

@@ -1,0 +1,214 @@
+"""From a request to a draft: every check that no type can express, each blaming its field."""
+
+import base64
+import mimetypes
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from app import addresses
+from app.agents import Agents, UnroutableError
+from app.api.problems import FieldError
+from app.api.schemas import Attachment, ContentAttachment, LinkedAttachment, Message
+from app.api.values import now
+from app.models import PRIORITIES
+from app.outbox.accept import Draft
+from app.settings import settings
+from connectors import base
+from connectors.api import RESERVED_HEADERS
+
+FURTHEST_SEND = timedelta(days=366)
+FURTHEST_EXPIRY = timedelta(days=732)
+LONGEST_SENDER = 128
+UNKNOWN_TYPE = "application/octet-stream"
+EMAIL_ONLY = ("html", "cc", "bcc", "reply_to")
+EMAIL_HEADERS = frozenset(
+    {"from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "mime-version"}
+)
+
+Channel = base.Channel
+
+
+class RefusedError(Exception):
+    """The message cannot be accepted, for these reasons."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__(", ".join(error.field for error in errors))
+        self.errors = errors
+
+
+class _Faults(list[FieldError]):
+    """What is wrong with a message so far."""
+
+    def add(self, field: str, reason: object) -> None:
+        self.append(FieldError(field=field, reason=str(reason)))
+
+
+def draft(message: Message, agents: Agents, *, channel: Channel | None = None) -> Draft:
+    """The draft of `message`, on `channel` where it names none itself. Raises RefusedError with
+    all that is wrong with it."""
+    faults = _Faults()
+    channel = _channel(message, channel, faults)
+    recipient = _address("to", channel, message.to, faults)
+    sender = _sender(channel, message.from_, faults) if message.from_ else None
+    _check_content(channel, message, faults)
+    _check_headers(channel, message, faults)
+    _check_times(message, faults)
+
+    try:
+        agent = agents.choose(
+            channel=channel,
+            recipient=recipient,
+            sender=sender,
+            asked=message.agent,
+            profile=message.profile,
+        )
+    except UnroutableError as error:
+        faults.add(error.field, error)
+        raise RefusedError(faults) from None
+    sender = sender or agents.default_sender(agent.code, message.profile)
+    if channel == "email" and sender is None:
+        faults.add("from", f"needed: profile {message.profile} of {agent.code} has no sender")
+    files = _attachments(
+        message.attachments or [],
+        agents.connector(agent.code, message.profile).attachment_sources,
+        faults,
+    )
+    cc = [_address(f"cc[{n}]", channel, one, faults) for n, one in enumerate(message.cc)]
+    bcc = [_address(f"bcc[{n}]", channel, one, faults) for n, one in enumerate(message.bcc)]
+    reply_to = message.reply_to and _address("reply_to", channel, message.reply_to, faults)
+    if faults:
+        raise RefusedError(faults)
+
+    later = message.send_at is not None and message.send_at > now()
+    own_time = {"timestamp": message.timestamp.isoformat()} if message.timestamp else {}
+    return Draft(
+        channel=channel,
+        agent=agent.code,
+        profile=message.profile,
+        recipient=recipient,
+        sender=sender,
+        cc=cc,
+        bcc=bcc,
+        reply_to=reply_to,
+        subject=message.subject,
+        body=message.body,
+        html=message.html,
+        headers=message.headers,
+        payload=message.payload,
+        metadata={**own_time, **message.metadata},
+        attachments=files,
+        priority=PRIORITIES[word] if isinstance(word := message.priority, str) else word,
+        due_at=message.send_at if later else None,
+        expires_at=message.expires_at,
+        reference=message.reference,
+    )
+
+
+def _channel(message: Message, default: Channel | None, faults: _Faults) -> Channel:
+    if message.channel and message.type and message.channel != message.type:
+        faults.add("type", f"says otherwise than channel, {message.channel}")
+    channel = message.channel or message.type or default
+    if channel is None:
+        faults.add("channel", "needed")
+        raise RefusedError(faults)
+    return channel
+
+
+def _address(
+    field: str,
+    channel: Channel,
+    value: str,
+    faults: _Faults,
+    normalise: Callable[[str, str, str | None], str] = addresses.normalise,
+) -> str:
+    try:
+        return normalise(channel, value, settings().phone_region)
+    except ValueError as error:
+        faults.add(field, error)
+        return value
+
+
+def _sender(channel: Channel, value: str, faults: _Faults) -> str:
+    if channel != "email" and len(value) > LONGEST_SENDER:
+        faults.add("from", f"longer than {LONGEST_SENDER} characters")
+    return _address("from", channel, value, faults, addresses.normalise_sender)
+
+
+def _check_content(channel: Channel, message: Message, faults: _Faults) -> None:
+    if channel != "email":
+        for field in EMAIL_ONLY:
+            if getattr(message, field):
+                faults.add(field, "only an e-mail has it")
+    if channel == "sms" and message.attachments:
+        faults.add("attachments", "an SMS has none; an MMS may")
+    content = {
+        "sms": message.body,
+        "mms": message.body or message.attachments,
+        "email": message.body or message.html or message.attachments or message.payload,
+        "push": message.body or message.payload,
+        "payment": message.body or message.payload,
+        "http": True,
+    }
+    if not content[channel]:
+        faults.add("body", "there is nothing to send")
+
+
+def _check_headers(channel: Channel, message: Message, faults: _Faults) -> None:
+    reserved = EMAIL_HEADERS if channel == "email" else RESERVED_HEADERS
+    for name in message.headers:
+        lower = name.lower()
+        if lower in reserved or (channel == "email" and lower.startswith("content-")):
+            faults.add(f"headers.{name}", "is not for the message to set")
+
+
+def _check_times(message: Message, faults: _Faults) -> None:
+    moment = now()
+    if message.send_at and message.send_at > moment + FURTHEST_SEND:
+        faults.add("send_at", "more than a year ahead")
+    if message.expires_at and message.expires_at <= max(message.send_at or moment, moment):
+        faults.add("expires_at", "must lie in the future, and after send_at")
+    if message.expires_at and message.expires_at > moment + FURTHEST_EXPIRY:
+        faults.add("expires_at", "more than two years ahead")
+
+
+def _attachments(
+    given: list[Attachment], sources: frozenset[base.AttachmentSource], faults: _Faults
+) -> list[base.Attachment]:
+    files = []
+    for number, attachment in enumerate(given):
+        field = f"attachments[{number}]"
+        source = "content" if isinstance(attachment, ContentAttachment) else "url"
+        if source not in sources:
+            takes = " or ".join(sorted(sources)) or "none"
+            faults.add(field, f"the agent takes no attachment by {source}; it takes: {takes}")
+            continue
+        try:
+            files.append(_file(attachment))
+        except ValueError as error:
+            faults.add(f"{field}.{source}" if not isinstance(attachment, str) else field, error)
+    return files
+
+
+def _file(attachment: Attachment) -> base.Attachment:
+    """Raises ValueError for content that is no base64, and for an address without a valid host."""
+    if isinstance(attachment, ContentAttachment):
+        return base.Attachment(
+            attachment.filename,
+            attachment.content_type or _guess(attachment.filename),
+            content=base64.b64decode(attachment.content, validate=True),
+        )
+    if isinstance(attachment, str):
+        attachment = LinkedAttachment(url=attachment)
+    name = attachment.filename or _last_part(attachment.url)
+    return base.Attachment(name, attachment.content_type or _guess(name), url=attachment.url)
+
+
+def _last_part(url: str) -> str:
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    return "".join(character for character in name if character.isprintable()) or "attachment"
+
+
+def _guess(name: str) -> str:
+    return mimetypes.guess_type(name, strict=False)[0] or UNKNOWN_TYPE

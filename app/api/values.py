@@ -1,0 +1,130 @@
+"""The kinds of values that requests are made of, each with its JSON schema."""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    Strict,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError, core_schema
+
+DEEPEST_JSON = 32
+
+HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+HTTP_ADDRESS = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-~]*)?$"
+FILE_NAME = r"^[^/\\\u0000-\u001f\u007f]+$"
+MEDIA_TYPE = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[!-~ ]+)?$"
+BASE64 = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+CODE = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+
+@dataclass(frozen=True, slots=True)
+class _Without:
+    """Marks a text that must be free of some characters, written as in a regular expression, and
+    of what is not Unicode at all."""
+
+    characters: str
+    reason: str
+
+    def check(self, value: str) -> str:
+        if re.search(f"[{self.characters}]", value):
+            raise PydanticCustomError("characters", self.reason)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise PydanticCustomError(
+                "unicode", "must not contain half of a surrogate pair"
+            ) from None
+        return value
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^[^{self.characters}]*$"}
+
+
+TEXT = _Without(r"\u0000", "must not contain NUL")
+"""A text that PostgreSQL can keep."""
+
+ONE_LINE = _Without(
+    r"\u0000-\u0008\u000a-\u001f\u007f\u0085\u2028\u2029",
+    "must not contain CR, LF, NUL or other control characters",
+)
+"""A text that may become part of a header: nothing in it can be taken for the end of a line."""
+
+Code = Annotated[str, StringConstraints(pattern=CODE)]
+
+
+def _with_time_zone(value: Any) -> Any:
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", value):
+        raise PydanticCustomError("instant", "give a date and time, such as 2026-11-22T14:00:00Z")
+    if not re.search(r"([Zz]|[+-]\d\d:?\d\d)$", value):
+        raise PydanticCustomError("instant", "give a time zone, such as 2026-11-22T14:00:00Z")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    # PostgreSQL reads no offset of 16 hours or more, which ISO 8601 allows.
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("instant", "must lie between the years 1 and 9999") from None
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_with_time_zone), AfterValidator(_in_utc)]
+"""A moment, in UTC. Given in ISO 8601 with a time zone and in no other way."""
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    _walk(value, DEEPEST_JSON)
+    return value
+
+
+def _walk(value: JsonValue, depth: int) -> None:
+    if depth == 0:
+        raise PydanticCustomError("depth", f"nested deeper than {DEEPEST_JSON} levels")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            TEXT.check(key)
+            _walk(inner, depth - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _walk(inner, depth - 1)
+    elif isinstance(value, str):
+        TEXT.check(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("number", "holds a number that is too large")
+
+
+Json = Annotated[JsonValue, AfterValidator(_plain)]
+"""Any JSON value that PostgreSQL can keep."""
+
+JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_plain)]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
+"""A whole number. To JSON 1.0 is one too; a text is none."""
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)
