@@ -1,0 +1,128 @@
+"""`postroom status`: how the scheduler and each agent stand."""
+
+import time
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+from sqlalchemy.exc import OperationalError
+
+from app import overview
+from app.agents import agents
+from app.cli.output import age, clean, console, json_option, print_json, table
+from app.db import autocommit
+from app.overview import AgentOverview, SchedulerOverview
+
+WATCH_SECONDS = 1.0
+COLUMNS = ("agent", "waiting", "in flight", "sent 1h", "failed 24h", "oldest due", "remark")
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Keep the table up to date until Ctrl-C.")
+@json_option
+def status(*, watch: bool, as_json: bool) -> None:
+    """Show what each agent has waiting, in flight, sent and failed."""
+    if watch and (as_json or not console().is_terminal):
+        raise click.UsageError("--watch needs a terminal, and does not go with --json")
+    scheduler, each = _read()
+    if as_json:
+        print_json(
+            {
+                "scheduler": _scheduler_described(scheduler),
+                "agents": [_agent_described(agent) for agent in each],
+            }
+        )
+    elif watch:
+        _watch(_view(scheduler, each))
+    else:
+        console().print(_view(scheduler, each))
+
+
+def _read() -> tuple[SchedulerOverview, list[AgentOverview]]:
+    with autocommit() as connection:
+        return overview.scheduler(connection), overview.agents(connection, agents().by_code)
+
+
+def _watch(view: RenderableType) -> None:
+    with Live(view, console=console(), auto_refresh=False) as live:
+        try:
+            while True:
+                live.refresh()
+                time.sleep(WATCH_SECONDS)
+                live.update(_view_now())
+        except KeyboardInterrupt:
+            return
+
+
+def _view_now() -> RenderableType:
+    """The view, or that the database is away: whoever watches wants to see it come back."""
+    try:
+        return _view(*_read())
+    except OperationalError as error:
+        reason = str(error.orig).partition("\n")[0]
+        return Text(f"The database is out of reach: {reason}", "red")
+
+
+def _view(scheduler: SchedulerOverview, each: list[AgentOverview]) -> Group:
+    rows = (
+        (
+            agent.code,
+            agent.waiting,
+            agent.in_flight,
+            agent.sent_last_hour,
+            agent.failed_last_day,
+            age(agent.oldest_due),
+            _remark(agent),
+        )
+        for agent in each
+    )
+    return Group(_headline(scheduler), table(COLUMNS, rows))
+
+
+def _headline(scheduler: SchedulerOverview) -> Text:
+    if scheduler.running:
+        line = Text("The scheduler is running", "green")
+    else:
+        line = Text(f"The scheduler is paused, by {clean(str(scheduler.changed_by))}", "yellow")
+    scanned = age(scheduler.last_scan_age)
+    line.append(f"; last scan {scanned} ago" if scanned else "; no scan yet")
+    if scheduler.unrouted:
+        line.append(f"; {scheduler.unrouted} messages have no agent yet")
+    return line
+
+
+def _remark(agent: AgentOverview) -> str:
+    if not agent.configured:
+        return "not in agents.toml"
+    if not agent.paused:
+        return ""
+    return f"paused: {agent.paused_reason}" if agent.paused_reason else "paused"
+
+
+def _scheduler_described(scheduler: SchedulerOverview) -> dict[str, Any]:
+    scanned = scheduler.last_scan_age
+    return {
+        "running": scheduler.running,
+        "changed_by": scheduler.changed_by,
+        "changed_at": scheduler.changed_at,
+        "last_scan_at": scheduler.last_scan_at,
+        "last_scan_age_seconds": None if scanned is None else scanned.total_seconds(),
+        "unrouted": scheduler.unrouted,
+    }
+
+
+def _agent_described(agent: AgentOverview) -> dict[str, Any]:
+    oldest = agent.oldest_due
+    return {
+        "code": agent.code,
+        "configured": agent.configured,
+        "waiting": agent.waiting,
+        "in_flight": agent.in_flight,
+        "sent_last_hour": agent.sent_last_hour,
+        "failed_last_day": agent.failed_last_day,
+        "oldest_due_age_seconds": None if oldest is None else oldest.total_seconds(),
+        "paused": agent.paused,
+        "reason": agent.paused_reason,
+    }
