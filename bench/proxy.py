@@ -1,0 +1,79 @@
+"""A proxy before PostgreSQL that notes what is asked of it."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from io import BufferedIOBase
+from urllib.parse import urlsplit
+
+TRANSACTION_CONTROL = frozenset({"BEGIN", "COMMIT", "ROLLBACK"})
+CHUNK_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Queries:
+    """The first words of all queries that passed, and the `url` where they pass."""
+
+    url: str
+    words: list[str] = field(default_factory=list)
+
+    @property
+    def round_trips(self) -> int:
+        """One for each query: psycopg2 waits for every answer, and sends BEGIN and COMMIT as
+        queries of their own."""
+        return len(self.words)
+
+    @property
+    def statements(self) -> int:
+        """The queries that do something."""
+        return sum(word not in TRANSACTION_CONTROL for word in self.words)
+
+
+@contextmanager
+def counting_proxy(url: str) -> Iterator[Queries]:
+    """Takes connections to the PostgreSQL at `url` until the block ends, and carries those that
+    it took until they end."""
+    server = urlsplit(url)
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with (
+                suppress(ConnectionError),
+                socket.create_connection((server.hostname or "", server.port or 0)) as upstream,
+            ):
+                back = threading.Thread(target=_copy, args=(upstream, self.connection), daemon=True)
+                back.start()
+                for kind, body, packet in _packets(self.rfile):
+                    if kind == b"Q":
+                        queries.words.append(body.split(maxsplit=1)[0].decode().strip("\0;"))
+                    upstream.sendall(packet)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as proxy:
+        proxy.daemon_threads = True
+        address = server.netloc.replace(f":{server.port}", f":{proxy.server_address[1]}")
+        # Encryption would hide what is to be counted.
+        queries = Queries(server._replace(netloc=address, query="sslmode=disable").geturl())
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        try:
+            yield queries
+        finally:
+            proxy.shutdown()
+
+
+def _packets(stream: BufferedIOBase) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """The kind, the body and the whole of each packet of a client. (PostgreSQL documentation,
+    chapter "Frontend/Backend Protocol": kind, length, body; the first packet has no kind.)"""
+    kind_bytes = 0
+    while head := stream.read(kind_bytes + 4):
+        body = stream.read(int.from_bytes(head[kind_bytes:]) - 4)
+        yield head[:kind_bytes], body, head + body
+        kind_bytes = 1
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(CHUNK_BYTES):
+            sink.sendall(data)

@@ -1,0 +1,74 @@
+"""How many SQL statements and round trips a message costs.
+
+Counted between the processes and PostgreSQL, so nothing that they ask is left out: transactions,
+scans, looks of the listener at what is due next, sweeps.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from app.db import transaction
+from app.outbox.accept import Draft, accept
+from bench.client import RECIPIENTS, submit_paced
+from bench.figures import Figure
+from bench.proxy import Queries, counting_proxy
+from bench.stack import running_stack, wait_until_all_sent
+
+EACH_SECOND = 20
+ONE_BY_ONE = 100
+CONNECTIONS = 4
+AT_ONCE = 1000
+
+
+def measure() -> list[Figure]:
+    """The rows of the table."""
+    with (
+        running_stack() as stack,
+        counting_proxy(os.environ["DATABASE_URL"]) as by_web,
+        counting_proxy(os.environ["DATABASE_URL"]) as by_worker,
+    ):
+        stack.run("worker", "app.processes", "worker", DATABASE_URL=by_worker.url)
+        token = stack.run_web(DATABASE_URL=by_web.url)
+
+        def submit(first: int) -> int:
+            numbers = range(first, first + ONE_BY_ONE)
+            asyncio.run(submit_paced(token, numbers, EACH_SECOND, CONNECTIONS))
+            wait_until_all_sent()
+            return ONE_BY_ONE
+
+        _accept_at_once()  # opens the connections that are counted on
+        submit(0)
+        return [
+            *_count("submission, to a known recipient", by_web, lambda: submit(RECIPIENTS)),
+            *_count("submission, to a new recipient", by_web, lambda: submit(ONE_BY_ONE)),
+            *_count(f"delivery, {EACH_SECOND} a second", by_worker, lambda: submit(2 * ONE_BY_ONE)),
+            *_count(f"delivery, {AT_ONCE:,} at once", by_worker, _accept_at_once),
+        ]
+
+
+def _accept_at_once() -> int:
+    draft = Draft(channel="sms", agent="gateway", recipient="+12125550100", body="hello")
+    with transaction() as connection:
+        accept(connection, [draft] * AT_ONCE, "bench")
+    wait_until_all_sent()
+    return AT_ONCE
+
+
+def _count(what: str, queries: Queries, act: Callable[[], int]) -> list[Figure]:
+    """The rows of what `act` has a process ask, for each of the messages whose number it
+    returns."""
+    statements, round_trips = queries.statements, queries.round_trips
+    messages = act()
+    return [
+        Figure(
+            measure=what,
+            value=(queries.statements - statements) / messages,
+            unit="SQL statements a message",
+        ),
+        Figure(
+            measure=what,
+            value=(queries.round_trips - round_trips) / messages,
+            unit="SQL round trips a message",
+        ),
+    ]

@@ -1,0 +1,142 @@
+"""A Postroom of its own for a bench: embedded servers, a sandbox and the processes asked for."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import text
+
+from app import auth, db, migrate
+from app.agents import agents
+from app.embedded import PostgresServer, ValkeyServer
+from app.settings import settings
+from sandbox.client import RunningSandbox, running_sandbox
+from tests.servers import free_port
+
+WINDOW = 16
+AGENT = """
+[agents.{name}]
+connector = "gateway"
+window = {window}
+[agents.{name}.settings]
+url = "{url}"
+"""
+
+# By the partial indexes alone: a look at the whole table would be felt by what is measured.
+ALL_SENT = text("""
+SELECT NOT EXISTS(
+    SELECT FROM messages WHERE status IN ('outbox', 'retry') AND lease_until IS NULL
+) AND NOT EXISTS(SELECT FROM messages WHERE lease_until IS NOT NULL)
+""")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What a bench runs against; `run` adds a process to it."""
+
+    sandbox: RunningSandbox
+    folder: Path
+    _processes: ExitStack
+
+    def run(self, name: str, *command: str, **environment: str) -> None:
+        """Start `python -m COMMAND`, its output in a file named after it."""
+        log = self._processes.enter_context((self.folder / f"{name}.log").open("wb"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        self._processes.callback(process.wait)
+        self._processes.callback(process.terminate)
+
+    def run_web(self, **environment: str) -> str:
+        """Start the API and wait until it listens. Returns a token for it."""
+        self.run("web", "app.processes", "web", **environment)
+        wait_until(_web_listens, "the API listens")
+        with db.transaction() as connection:
+            return auth.create_token(connection, name="bench", scopes=["submit"])
+
+
+@contextmanager
+def running_stack(agent_names: Sequence[str] = ("gateway",)) -> Iterator[Stack]:
+    """Servers with fast settings, a migrated database and a sandbox; this process uses them too,
+    once and no others. What the processes had to say is shown where the block fails."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postroom-bench-")))
+        postgres = PostgresServer(folder / "postgres", free_port(), durable=False)
+        valkey = ValkeyServer(folder / "valkey", free_port(), durable=False)
+        for server in (postgres, valkey):
+            server.start()
+            stack.callback(server.stop)
+        sandbox = stack.enter_context(running_sandbox())
+        agents_file = folder / "agents.toml"
+        agents_file.write_text(
+            "".join(
+                AGENT.format(name=name, window=WINDOW, url=sandbox.gateway_url)
+                for name in agent_names
+            )
+        )
+        os.environ |= {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": valkey.url,
+            "POSTROOM_AGENTS_FILE": str(agents_file),
+            "POSTROOM_VAR": str(folder),
+            "POSTROOM_PORT": str(free_port()),
+            "POSTROOM_WEB_WORKERS": "1",
+            "POSTROOM_SUBMIT_RATE_LIMITS": '["1000000/second"]',
+            "POSTROOM_TASK_EVENTS": "false",
+            "POSTROOM_LOG_LEVEL": "WARNING",
+        }
+        db.close()
+        for cached in (settings, agents):
+            cached.cache_clear()
+        migrate.upgrade()
+        stack.callback(db.close)
+        try:
+            yield Stack(sandbox, folder, stack.enter_context(ExitStack()))
+        except BaseException:
+            for log in folder.glob("*.log"):
+                print(f"{log.name}: … {log.read_text()[-2000:]}", file=sys.stderr)
+            raise
+
+
+def wait_until(
+    done: Callable[[], bool], what: str, seconds: float = 120, pause_seconds: float = 0.01
+) -> None:
+    """Wait for `done`. Raises TimeoutError naming `what` did not happen."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(pause_seconds)
+
+
+def wait_until_all_sent() -> None:
+    """Wait until no message waits or is held. Raises TimeoutError, or RuntimeError where one
+    ended otherwise than sent."""
+    with db.autocommit() as connection:
+        connection.execute(text("SET enable_seqscan = off"))
+        wait_until(
+            lambda: connection.execute(ALL_SENT).scalar_one() is True,
+            "all messages are sent",
+            pause_seconds=0.1,
+        )
+        not_sent = connection.execute(text("SELECT count(*) FROM messages WHERE status <> 'sent'"))
+        if number := not_sent.scalar_one():
+            raise RuntimeError(f"{number} messages were not sent")
+
+
+def _web_listens() -> bool:
+    try:
+        socket.create_connection((settings().host, settings().port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""Messages per second through the whole way, against empty Celery tasks on the same worker."""
+
+import statistics
+import time
+
+import redis
+from sqlalchemy import text
+
+from app.db import autocommit, transaction
+from app.outbox import control
+from app.outbox.accept import Draft, accept
+from app.settings import settings
+from bench.empty import DONE_KEY, done, empty
+from bench.figures import Figure
+from bench.stack import running_stack, wait_until, wait_until_all_sent
+from tasks import celery
+
+MESSAGES = 5000
+WARM_UP = 500
+RUNS = 3
+AT_ONCE = 500
+
+# By the clock of the database, so that it does not matter when the end is noticed.
+SECONDS_TAKEN = text("""
+SELECT extract(epoch FROM max(finished_at) - (SELECT changed_at FROM scheduler_state))
+FROM messages WHERE finished_at IS NOT NULL
+""")
+
+
+def measure() -> list[Figure]:
+    """The rows of the table."""
+    with running_stack() as stack, redis.Redis.from_url(settings().redis_url) as client:
+        stack.run("worker", "celery", "-A", "tasks", "worker", "-l", "WARNING", "-I", "bench.empty")
+        _empty_rate(client, WARM_UP)
+        _message_rate(WARM_UP)
+        rates = [(_empty_rate(client, MESSAGES), _message_rate(MESSAGES)) for _ in range(RUNS)]
+        received = stack.sandbox.count()
+    if not received["total"] == received["distinct"] == WARM_UP + RUNS * MESSAGES:
+        raise RuntimeError(f"the gateway received {received}")
+    empty_rate, message_rate = (statistics.median(column) for column in zip(*rates, strict=True))
+    ratio = statistics.median(message / idle for idle, message in rates)
+    return [
+        Figure(measure="empty Celery tasks", value=empty_rate, unit="a second"),
+        Figure(measure="messages, submission excluded", value=message_rate, unit="a second"),
+        Figure(measure="messages to empty tasks", value=ratio, at_least=0.4),
+    ]
+
+
+def _empty_rate(client: "redis.Redis", count: int) -> float:
+    client.delete(DONE_KEY)
+    begun = time.monotonic()
+    with celery.producer_pool.acquire(block=True) as producer:
+        with producer.batch(max_size=AT_ONCE):
+            for _ in range(count):
+                empty.apply_async(producer=producer)
+        done.apply_async(producer=producer)
+    wait_until(lambda: bool(client.exists(DONE_KEY)), "empty tasks")
+    return count / (time.monotonic() - begun)
+
+
+def _message_rate(count: int) -> float:
+    with transaction() as connection:
+        control.stop_scheduler(connection, by="bench")
+        draft = Draft(channel="sms", agent="gateway", recipient="+12025550100", body="hello")
+        for _ in range(count // AT_ONCE):
+            accept(connection, [draft] * AT_ONCE, "bench")
+    with transaction() as connection:
+        control.start_scheduler(connection, by="bench")
+    wait_until_all_sent()
+    with autocommit() as connection:
+        return count / float(connection.execute(SECONDS_TAKEN).scalar_one())
