@@ -10,9 +10,6 @@ from kombu import Queue
 from app.agents import agents
 from app.settings import settings
 
-SCAN_QUEUE = "scan"
-HOUSEKEEPING_QUEUE = "housekeeping"
-
 broker_url = settings().redis_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # a worker outlives any outage of the broker
@@ -41,18 +38,14 @@ task_publish_retry_policy = {
     "interval_max": 0.2,
 }
 
-# A mistyped queue name is an error rather than a new queue that nobody reads. (Celery publishes
-# to a queue by its name alone, so an emptied Redis has no binding to lose.)
-task_queues = [
-    Queue(name)
-    for name in (
-        SCAN_QUEUE,
-        HOUSEKEEPING_QUEUE,
-        *(agent.queue for agent in agents().by_code.values()),
-    )
-]
+# Each task has a queue of its own name. A mistyped one is an error rather than a new queue that
+# nobody reads. (Celery publishes to a queue by its name alone, so an emptied Redis has no binding
+# to lose.)
+QUEUES = ("scan", "housekeeping", *(agent.queue for agent in agents().by_code.values()))
+task_queues = [Queue(name) for name in QUEUES]
+task_routes = {name: {"queue": name} for name in QUEUES}
 task_create_missing_queues = False
-task_default_queue = HOUSEKEEPING_QUEUE
+task_default_queue = "housekeeping"  # what else might come, such as a task of a bench
 
 # What became of a message stands in its row.
 task_ignore_result = True
@@ -87,14 +80,11 @@ beat_schedule = {
     "scan": {
         "task": "scan",
         "schedule": settings().scan_seconds,
-        "options": {"queue": SCAN_QUEUE, "expires": settings().scan_seconds},
+        "options": {"expires": settings().scan_seconds},
     },
     "housekeeping": {
         "task": "housekeeping",
         "schedule": settings().housekeeping_seconds,
-        "options": {
-            "queue": HOUSEKEEPING_QUEUE,
-            "expires": settings().housekeeping_seconds,
-        },
+        "options": {"expires": settings().housekeeping_seconds},
     },
 }

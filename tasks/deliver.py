@@ -25,7 +25,6 @@ def make_task(agent: Agent) -> Task:
 
     @shared_task(
         name=agent.queue,
-        queue=agent.queue,
         rate_limit=agent.rate_limit,
         bind=True,
         max_retries=None,  # how often a message is tried is written in its row

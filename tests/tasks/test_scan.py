@@ -1,0 +1,138 @@
+"""The scan: from what is due in PostgreSQL to tasks in Redis."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from kombu.exceptions import KombuError
+from servers import free_port
+from sqlalchemy import Connection, text
+
+from app import db
+from app.outbox import claims, control
+from app.outbox.accept import Draft, accept
+
+SECRET = "the-body-nobody-may-see"
+
+
+@pytest.fixture
+def scan(queues: Any) -> Any:
+    from tasks.scan import scan
+
+    return scan
+
+
+def put(count: int = 1, **fields: Any) -> list[int]:
+    draft = Draft(
+        **{"channel": "sms", "agent": "gateway", "recipient": "+12025550100", "body": SECRET}
+        | fields
+    )
+    with db.transaction() as connection:
+        return [kept.id for kept in accept(connection, [draft] * count, "test")]
+
+
+def statuses(connection: Connection) -> list[str]:
+    return list(connection.execute(text("SELECT status FROM messages ORDER BY id")).scalars())
+
+
+def test_a_task_carries_the_message_id_and_the_claim_and_nothing_of_the_message(
+    scan: Any, queues: Any, connection: Connection
+) -> None:
+    [message_id] = put(metadata={"secret": SECRET}, sender="+12025550199")
+    assert scan().queued == 1
+    assert queues.arguments("gateway") == [[message_id, 1]]
+    [raw] = queues.raw("gateway")
+    for private in (SECRET, "+12025550100", "+12025550199"):
+        assert private.encode() not in raw
+    assert statuses(connection) == ["queued"]
+
+
+def test_tasks_stand_in_the_order_of_priority_and_age(scan: Any, queues: Any) -> None:
+    [late, early] = put(2, priority=3)
+    [urgent] = put(priority=0)
+    assert scan().queued == 3
+    assert [arguments[0] for arguments in queues.arguments("gateway")] == [urgent, late, early]
+
+
+def test_no_more_is_queued_than_the_window_holds(
+    scan: Any, queues: Any, connection: Connection
+) -> None:
+    put(6)
+    first = scan()
+    assert (first.queued, first.next_due) == (4, timedelta(0))
+    assert scan().queued == 0
+    assert sorted(statuses(connection)) == ["outbox"] * 2 + ["queued"] * 4
+
+
+def test_only_as_many_as_the_rate_limit_lets_go_are_queued(
+    agents_file: Any, scan: Any, queues: Any
+) -> None:
+    agents_file.write_text(
+        agents_file.read_text().replace("window = 4", 'window = 4\nrate_limits = ["2/hour"]', 1)
+    )
+    put(4)
+    assert scan().queued == 2
+
+
+@pytest.mark.parametrize("paused", ["agent", "scheduler"])
+def test_nothing_is_queued_while_paused_and_all_of_it_afterwards(
+    scan: Any, queues: Any, paused: str
+) -> None:
+    put()
+    with db.transaction() as connection:
+        if paused == "agent":
+            control.pause_agent(connection, "gateway", reason=None, by="test")
+        else:
+            control.stop_scheduler(connection, by="test")
+    assert scan().queued == 0
+    with db.transaction() as connection:
+        if paused == "agent":
+            control.resume_agent(connection, "gateway", by="test")
+        else:
+            control.start_scheduler(connection, by="test")
+    assert scan().queued == 1
+
+
+def test_a_second_scan_at_the_same_time_leaves_it_to_the_first(scan: Any) -> None:
+    put()
+    with db.transaction() as first:
+        claims.lock(first)
+        assert scan() is None
+    assert scan().queued == 1
+
+
+def test_an_unreachable_broker_claims_nothing(
+    scan: Any, connection: Connection, environment: pytest.MonkeyPatch
+) -> None:
+    from app.settings import settings
+    from tasks.limiter import limiter
+
+    put()
+    environment.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    settings.cache_clear()
+    limiter.cache_clear()
+    with pytest.raises(redis.ConnectionError):
+        scan()
+    assert statuses(connection) == ["outbox"]
+
+
+@pytest.fixture
+def full(queues: Any) -> Iterator[Any]:
+    """A Redis that answers but takes nothing more."""
+    queues.client.config_set("maxmemory", 1)
+    yield queues
+    queues.client.config_set("maxmemory", 0)
+
+
+def test_what_the_broker_does_not_take_is_due_again(
+    scan: Any, full: Any, connection: Connection
+) -> None:
+    put(3)
+    with pytest.raises((KombuError, redis.RedisError)):
+        scan()
+    assert statuses(connection) == ["outbox"] * 3
+    full.client.config_set("maxmemory", 0)
+    assert scan().queued == 3
+    assert {number for _, number in full.arguments("gateway")} == {3}, "older tasks are stale"
