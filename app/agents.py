@@ -81,7 +81,7 @@ class Agent(_Table):
     code: Code
     connector: str
     channels: frozenset[Channel]
-    window: PositiveInt = 16
+    window: PositiveInt = 32
     rate_limits: tuple[Limit, ...] = ()
     over_limit: Literal["defer", "reject"] = "defer"
     rate_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?/[smh]$")] | None = None

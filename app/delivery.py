@@ -74,7 +74,7 @@ class Carrier:
             logging.INFO if outcome.status == "sent" else logging.WARNING,
             "message %s: %s",
             outcome.result,
-            outcome.reason or outcome.code or "",
+            outcome.code or "",  # the reason, which may name recipients, is in its row
             extra={
                 "message_id": message_id,
                 "agent": code,

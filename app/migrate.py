@@ -19,9 +19,8 @@ LOCK_TIMEOUT = "10s"
 @contextmanager
 def _configured() -> Iterator[tuple[Config, Connection]]:
     config = Config()
-    config.set_main_option(
-        "script_location", str(Path(__file__).resolve().parent.parent / "migrations")
-    )
+    folder = Path(__file__).resolve().parent.parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     with engine().connect() as connection:
         config.attributes["connection"] = connection
         yield config, connection

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     valkey_port: Port = 63799
     metrics_port: int = Field(0, ge=0, le=65535, description="of each worker; 0 is off")
 
-    worker_concurrency: PositiveInt = 64
+    worker_concurrency: PositiveInt = 100
     task_events: bool = True
     scan_seconds: PositiveFloat = 60.0
     housekeeping_seconds: PositiveFloat = 15.0

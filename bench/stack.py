@@ -20,7 +20,7 @@ from app.settings import settings
 from sandbox.client import RunningSandbox, running_sandbox
 from tests.servers import free_port
 
-WINDOW = 16
+WINDOW = 32
 AGENT = """
 [agents.{name}]
 connector = "gateway"

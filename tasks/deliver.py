@@ -33,12 +33,7 @@ def make_task(agent: Agent) -> Task:
         delivery = carrier().deliver(agent.code, message_id, claim)
         metrics.observe(agent.code, delivery)
         if retry := delivery.retry:
-            wait = retry.wait.total_seconds()
-            raise self.retry(
-                args=(message_id, retry.claim),
-                countdown=wait,
-                expires=wait + settings().queue_lease_seconds,
-            )
+            raise self.retry(args=(message_id, retry.claim), countdown=retry.wait.total_seconds())
 
     return deliver
 

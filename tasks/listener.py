@@ -85,12 +85,12 @@ class Listener(bootsteps.StartStopStep):
             if scanned is None:
                 continue
             if scanned.next_due is not None and scanned.next_due <= timedelta(0):
-                pause = (
-                    SHORTEST_PAUSE_SECONDS
-                    if scanned.queued
-                    else min(pause * 2, LONGEST_PAUSE_SECONDS)
-                )
-                self._await_bell(connection, pause)
+                # Some wait for room. While it is being made, look again at once; else ever later.
+                if scanned.queued:
+                    pause = SHORTEST_PAUSE_SECONDS
+                else:
+                    pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                    self._await_bell(connection, pause)
             else:
                 until_sweep = next_sweep - time.monotonic()
                 until_due = (scanned.next_due or timedelta.max).total_seconds()

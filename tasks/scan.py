@@ -56,7 +56,7 @@ def scan() -> Scan | None:
         claimed = claims.claim(connection, rooms, lease) if rooms else []
         next_due = claims.next_due(connection, sending)
     if claimed:
-        _publish(claimed, lease)
+        _publish(claimed)
     return Scan(len(claimed), next_due)
 
 
@@ -69,9 +69,12 @@ def _room(code: str, held: Mapping[str, int]) -> int:
     return limiter().peek({code: agent.rate_limits}, window).free
 
 
-def _publish(claimed: Sequence[Claim], lease: timedelta) -> None:
-    """One task for each claim, all in one round trip. A task that has not begun when its lease is
-    over is worthless, and its worker drops it."""
+def _publish(claimed: Sequence[Claim]) -> None:
+    """One task for each claim, all in one round trip.
+
+    They have no expiry of Celery's, which would go by the clock of the worker: a task that comes
+    too late is turned away by its claim.
+    """
     try:
         with (
             current_app.producer_pool.acquire(block=True) as producer,
@@ -79,11 +82,7 @@ def _publish(claimed: Sequence[Claim], lease: timedelta) -> None:
         ):
             for claim in claimed:
                 task = current_app.tasks[agents().by_code[claim.agent].queue]
-                task.apply_async(
-                    (claim.message_id, claim.number),
-                    producer=producer,
-                    expires=lease.total_seconds(),
-                )
+                task.apply_async((claim.message_id, claim.number), producer=producer)
     except (KombuError, redis.RedisError, OSError):
         log.warning("the broker did not take %s tasks; their messages stay due", len(claimed))
         with transaction() as connection:

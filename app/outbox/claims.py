@@ -57,7 +57,8 @@ RETURNING running,
         WHERE status = 'outbox' AND (agent IS NULL OR conversation_id IS NULL)
     ) AS unadopted,
     (SELECT coalesce(jsonb_object_agg(agent, held), '{}') FROM (
-        SELECT agent, count(*) AS held FROM messages WHERE lease_until IS NOT NULL GROUP BY agent
+        SELECT agent, count(*) AS held FROM messages
+        WHERE lease_until IS NOT NULL AND agent IS NOT NULL GROUP BY agent
     ) AS by_agent) AS held
 """)
 

@@ -5,7 +5,7 @@ expect. After each step it compares. Time is moved by moving the moments of the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from legal_steps import FINAL, STEPS, TAKES_A_LATE_ACCEPTANCE, WAITING
 from outbox_driver import LEASE, SENT, Outbox
 from sqlalchemy import Connection
 
@@ -32,35 +33,6 @@ from app.outbox.delivery import Outcome, Started
 TRIES = 3  # of the agent `gateway`; `api` holds what is uncertain
 WINDOW = 4
 MOST_MESSAGES = 10
-WAITING = {"outbox", "retry"}
-FINAL = {"sent", "delivered", "bounced", "failed", "unknown", "cancelled", "expired"}
-TAKES_A_LATE_ACCEPTANCE = {
-    "outbox",
-    "queued",
-    "retry",
-    "unknown",
-    "failed",
-    "cancelled",
-    "expired",
-}
-
-STEPS = {
-    None: {"outbox"},
-    "outbox": {"queued", "cancelled", "expired", "failed", "sent"},
-    "queued": {"sending", "outbox", "retry", "cancelled", "expired", "failed", "sent"},
-    "sending": {"sent", "retry", "failed", "unknown", "outbox"},
-    "retry": {"queued", "sending", "cancelled", "expired", "failed", "sent"},
-    "sent": {"delivered", "bounced", "failed"},
-    "delivered": {"outbox"},
-    "bounced": {"outbox"},
-    "failed": {"outbox", "sent"},
-    "unknown": {"outbox", "sent"},
-    "cancelled": {"outbox", "sent"},
-    "expired": {"outbox", "sent"},
-}
-"""The statuses that may follow each other: the table of the design, and besides an acceptance
-that comes after its lease."""
-
 HELD = Outcome(status="retry", result="uncertain", code="timeout", held=LEASE)
 OUTCOMES = st.sampled_from(
     [
@@ -106,14 +78,6 @@ class Sending:
     answer: Outcome | None = None
 
 
-@dataclass
-class Expected:
-    """What is known of one message without asking the outbox."""
-
-    agent: str
-    claims_started: set[int] = field(default_factory=set)
-
-
 class Machine(RuleBasedStateMachine):
     """Messages of two agents, their tasks and their workers."""
 
@@ -125,7 +89,8 @@ class Machine(RuleBasedStateMachine):
         self.outbox = Outbox(self.connection)
         self.outbox.execute("TRUNCATE messages, conversations, agent_states CASCADE")
         self.outbox.execute("UPDATE scheduler_state SET running = true")
-        self.messages: dict[int, Expected] = {}
+        self.messages: dict[int, str] = {}  # and their agents
+        self.begun: set[Task] = set()
         self.sendings: list[Sending] = []
         self.statuses: dict[int, str | None] = {}
         self.last_event = 0
@@ -145,7 +110,7 @@ class Machine(RuleBasedStateMachine):
     def _accept(self, agent: str) -> int:
         channel = "sms" if agent == "gateway" else "http"
         number = self.outbox.one(agent=agent, channel=channel)
-        self.messages[number] = Expected(agent)
+        self.messages[number] = agent
         return number
 
     # In
@@ -163,7 +128,7 @@ class Machine(RuleBasedStateMachine):
             self._accept(how)
             return
         number = self.outbox.insert(recipient="nobody" if "bad" in how else "+4915112345678")
-        self.messages[number] = Expected("gateway")
+        self.messages[number] = "gateway"
 
     # Scan, broker, workers
 
@@ -225,16 +190,15 @@ class Machine(RuleBasedStateMachine):
         if started is None:
             assert self.outbox.row(task.message) == before
             return None
-        expected = self.messages[task.message]
-        assert task.claim not in expected.claims_started, "one start a claim"
-        expected.claims_started.add(task.claim)
+        assert task not in self.begun, "one start a claim"
+        self.begun.add(task)
         assert before.claim == task.claim
         assert before.status in {"queued", "retry"}
         assert before.lease_until is not None
         assert moments.is_due
         assert not moments.is_over
         assert self.running
-        assert expected.agent not in self.paused
+        assert self.messages[task.message] not in self.paused
         assert started.tries == before.attempts + 1
         self.sendings.append(Sending(started, task.claim))
         return self.sendings[-1]
@@ -265,7 +229,7 @@ class Machine(RuleBasedStateMachine):
         before = self.outbox.row(task.message)
         how = ("give back", "release", "refuse")[task.claim % 3]
         if how == "give back":
-            claim = claims.Claim(task.message, self.messages[task.message].agent, task.claim)
+            claim = claims.Claim(task.message, self.messages[task.message], task.claim)
             claims.give_back(self.connection, [claim])
         elif how == "refuse":
             delivery.refuse(self.connection, task.message, task.claim, "rate_limited", "over it")
@@ -387,7 +351,7 @@ class Machine(RuleBasedStateMachine):
             " FROM attempts GROUP BY message_id, claim, is_lost"
         )
         for row in rows:
-            assert row.claim in self.messages[row.message_id].claims_started
+            assert Task(row.message_id, row.claim) in self.begun
             assert row.many == 1
 
     def teardown(self) -> None:
@@ -426,7 +390,7 @@ def test_the_outbox_keeps_its_promises_whatever_is_done_to_it(
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=60,
+            max_examples=100,
             stateful_step_count=40,
             deadline=None,
             database=None,

@@ -1,0 +1,39 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from outbox_driver import Outbox
+from scripted import FILE, QUEUE_LEASE, Scripted
+from sqlalchemy import Connection
+
+from app.agents import Agents
+from app.delivery import Carrier
+from app.limits import RateLimiter
+from connectors import registry
+
+
+@pytest.fixture
+def scripted(
+    monkeypatch: pytest.MonkeyPatch, agents_file: Path, environment: pytest.MonkeyPatch
+) -> type[Scripted]:
+    agents_file.write_text(FILE)
+    monkeypatch.setattr(registry, "load", {"scripted": Scripted}.__getitem__)
+    Scripted.answers, Scripted.given = [], []
+    return Scripted
+
+
+@pytest.fixture
+def outbox(scripted: type[Scripted], connection: Connection) -> Outbox:
+    return Outbox(connection)
+
+
+@pytest.fixture
+def limiter(redis_url: str) -> Iterator[RateLimiter]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield RateLimiter(client)
+
+
+@pytest.fixture
+def carrier(outbox: Outbox, limiter: RateLimiter, loaded_agents: Agents) -> Carrier:
+    return Carrier(loaded_agents, limiter, QUEUE_LEASE)
