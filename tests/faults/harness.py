@@ -27,12 +27,14 @@ POLL_SECONDS = 0.1
 LOG_LINES = 200
 
 QUEUE_LEASE_SECONDS = 5
+WINDOW = 16
 SEND_DEADLINE_SECONDS = 3
 # Three agents that differ in what they do after an uncertain try, and in how many they queue.
 AGENTS = """
 [agents.gateway]
 connector = "gateway"
 channels = ["sms"]
+window = {window}
 retry = {{ attempts = 8, base_seconds = 1, factor = 2, cap_seconds = 4 }}
 [agents.gateway.settings]
 url = "{gateway}"
@@ -143,6 +145,7 @@ class Postroom:
                 gateway=self.sandbox.gateway_url,
                 api=self.sandbox.api_url,
                 deadline=SEND_DEADLINE_SECONDS,
+                window=WINDOW,
             )
         )
         self.environment = {

@@ -1,7 +1,7 @@
 """A worker that is killed, frozen or stopped in the middle of its sends."""
 
 import pytest
-from faults.harness import Postroom, frozen, until
+from faults.harness import WINDOW, Postroom, frozen, until
 
 SLOW = {"slow_seconds": 1.5}
 
@@ -31,10 +31,11 @@ def test_a_killed_worker_costs_at_most_the_sends_in_flight(
     postroom.sandbox.control("*", provider)
     until(lambda: postroom.count("sending") >= 8, "sends are in flight")
     doomed.kill()
-    in_flight = postroom.count("sending")
     postroom.mark_fault_over()
     postroom.sandbox.control("*", {})
     postroom.workers(1)
+    postroom.await_end()
+    [(in_flight,)] = postroom.query("SELECT count(*) FROM attempts WHERE code = 'worker_lost'")
     doubles = in_flight if provider == SLOW and channel == "sms" else 0
     postroom.account(doubled_at_most=doubles, ends=ends)
     assert postroom.count("unknown") == (in_flight if "unknown" in ends else 0)
@@ -45,9 +46,9 @@ def test_a_worker_frozen_past_its_leases_doubles_no_more_than_it_held(postroom: 
     postroom.beat()
     postroom.sandbox.control("*", {"slow_seconds": 1.5})
     postroom.submit(60)
-    until(lambda: postroom.count("sending") == 16, "the window is full")
+    until(lambda: postroom.count("sending") == WINDOW, "the window is full")
     with frozen(frozen_one):
-        until(lambda: postroom.count("sending") < 16, "the other worker finishes what it holds")
+        until(lambda: postroom.count("sending") < WINDOW, "the other worker finishes its own")
         in_flight = postroom.count("sending")
         postroom.mark_fault_over()
         postroom.await_end()
