@@ -88,6 +88,8 @@ def test_watch_needs_a_terminal(postroom: Postroom, database: str, words: tuple[
 def test_watch_shows_changes_in_a_terminal_until_ctrl_c(
     connection: Connection, insert: Insert
 ) -> None:
+    # A job in the background of a shell ignores SIGINT, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ours, theirs = pty.openpty()
     watch = subprocess.Popen(
         [PROGRAM, "status", "--watch"],
