@@ -16,24 +16,6 @@ from connectors import base
 
 ADOPT_AT_ONCE = 1000
 
-ADOPT = text("""
-UPDATE messages
-SET agent = given.agent, sender = given.sender, recipient = given.recipient,
-    conversation_id = given.conversation_id
-FROM unnest(
-    CAST(:ids AS bigint[]), CAST(:agents AS text[]), CAST(:senders AS text[]),
-    CAST(:recipients AS text[]), CAST(:conversations AS bigint[])
-) AS given(id, agent, sender, recipient, conversation_id)
-WHERE messages.id = given.id
-""")
-
-REFUSE = text("""
-UPDATE messages
-SET status = 'failed', error_code = 'refused', reason = given.reason, finished_at = now()
-FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS given(id, reason)
-WHERE messages.id = given.id
-""")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
