@@ -2,6 +2,7 @@ import datetime as dt
 import email
 import email.policy
 import re
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from typing import Any
 
@@ -224,6 +225,15 @@ def test_any_subject_and_name_arrive_as_they_were(word: str, rest: str) -> None:
     [author] = parsed(mail)["From"].addresses
     assert author.addr_spec == "shop@example.org"
     assert header_names(mail)[:5] == ["From", "To", "Subject", "Date", "Message-ID"]
+
+
+def test_no_space_is_lost_where_a_long_text_is_folded() -> None:
+    text = "þõJ पन्ह पन्ह त्र र्च कृकृ ड्ड न्हृे إلا بسم الله"
+    mail = mail_of(sender=f"{text} <shop@example.org>", subject=text)
+    assert parsed(mail)["Subject"] == text
+    # The standard library's own reader adds spaces within an encoded display name.
+    [name] = re.findall(r"^From: (.*?) <", mail.content.decode(), re.DOTALL | re.MULTILINE)
+    assert str(make_header(decode_header(name))) == text
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
