@@ -27,6 +27,7 @@ connector = "gateway"
 window = {window}
 [agents.{name}.settings]
 url = "{url}"
+allow_networks = ["loopback"]
 """
 
 # By the partial indexes alone: a look at the whole table would be felt by what is measured.

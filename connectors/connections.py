@@ -17,6 +17,10 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import NewConnectionError
+from urllib3.util.connection import create_connection
+
+from connectors import guard
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -29,12 +33,14 @@ IDLE_LIMIT_SECONDS = 1.5
 
 @dataclass
 class Exchange:
-    """One request and its reply: when it must be over, by `time.monotonic()`, and whether the
-    head of the request was written.
+    """One request and its reply: when it must be over, by `time.monotonic()`, which networks it
+    may go to beside the public ones, and whether the head of the request was written.
     """
 
     deadline: float
+    connect_timeout_seconds: float
     read_timeout_seconds: float
+    networks: tuple[guard.Network, ...] = ()
     head_written: bool = False
 
     def remaining_seconds(self) -> float:
@@ -85,6 +91,20 @@ class _BoundedHTTPConnection(HTTPConnection):
     def is_connected(self) -> bool:
         idle_seconds = time.monotonic() - self._used_at
         return idle_seconds < IDLE_LIMIT_SECONDS and super().is_connected
+
+    def _new_conn(self) -> socket.socket:
+        exchange = current_exchange.get()
+        assert self.port is not None  # noqa: S101 - only narrows the type: a pool always has one
+        fault: OSError | None = None
+        for address in guard.resolve(self._dns_host, self.port, exchange.networks):
+            timeout = min(exchange.connect_timeout_seconds, exchange.remaining_seconds())
+            try:
+                return create_connection(
+                    (address, self.port), timeout, socket_options=self.socket_options
+                )
+            except OSError as error:
+                fault = error
+        raise NewConnectionError(self, "no address of the host answers") from fault
 
     def send(self, data: Any) -> None:
         if self.sock is None:

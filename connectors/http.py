@@ -30,8 +30,9 @@ from pydantic import (
     model_validator,
 )
 
-from connectors.base import Connector, ConnectorSettings, Unavailable, Uncertain
+from connectors.base import Connector, ConnectorSettings, Misconfigured, Unavailable, Uncertain
 from connectors.connections import BoundedAdapter, Exchange, current_exchange
+from connectors.guard import ForbiddenAddressError, Networks
 from connectors.replies import Response, printable
 
 # More threads than this may send at once; the connections beyond it are just not kept.
@@ -92,6 +93,9 @@ class HttpSettings(ConnectorSettings):
     read_timeout_seconds: Seconds = 15
     total_timeout_seconds: Seconds = 30
     response_limit_bytes: int = Field(default=262_144, gt=0)
+    allow_networks: Networks = ()
+    """Networks that are not public and may be connected to all the same: `10.1.0.0/16`,
+    `loopback` or `private`."""
 
     @model_validator(mode="after")
     def _total_is_the_longest(self) -> "HttpSettings":
@@ -126,7 +130,8 @@ class HttpClient:
         """Send one request, with at most one of `body`, `json` and `form`, and read its reply.
 
         Any complete reply is returned, whatever its status. Raises Unavailable where nothing was
-        sent, Uncertain where the request was and no complete reply came.
+        sent, Uncertain where the request was and no complete reply came, Misconfigured where the
+        host is in no network that we may connect to.
         """
         prepared = requests.Request(
             method,
@@ -138,7 +143,9 @@ class HttpClient:
         ).prepare()
         exchange = Exchange(
             time.monotonic() + self._settings.total_timeout_seconds,
+            self._settings.connect_timeout_seconds,
             self._settings.read_timeout_seconds,
+            self._settings.allow_networks,
         )
         token = current_exchange.set(exchange)
         try:
@@ -152,6 +159,10 @@ class HttpClient:
                 verify=True,
             )
             return self._read(reply)
+        except ForbiddenAddressError as forbidden:
+            raise Misconfigured(
+                "forbidden_address", f"{forbidden}; name its network in allow_networks"
+            ) from None
         except _FAULTS as fault:
             raise _blame(fault, exchange) from None
         finally:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from servers import postgres, valkey
@@ -15,6 +16,9 @@ from app import settings as settings_module
 from app.agents import Agents, agents
 from app.embedded import PostgresServer, ValkeyServer
 from app.models import Base
+
+hypothesis.settings.register_profile("postroom", deadline=None)  # no test is about time
+hypothesis.settings.load_profile("postroom")
 
 # Whoever a test left connected would keep its database from the next one.
 OTHERS_OUT = """
@@ -29,6 +33,7 @@ window = 4
 retry = { attempts = 3, base_seconds = 2, jitter = 0 }
 [agents.gateway.settings]
 url = "http://127.0.0.1:9/gateway"
+allow_networks = ["loopback"]
 
 [agents.smtp]
 connector = "smtp"
@@ -44,6 +49,7 @@ channels = ["http", "push", "payment"]
 on_uncertain = "hold"
 [agents.api.settings]
 uri = "http://127.0.0.1:9/api"
+allow_networks = ["loopback"]
 """
 
 

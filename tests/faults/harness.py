@@ -38,6 +38,7 @@ window = {window}
 retry = {{ attempts = 8, base_seconds = 1, factor = 2, cap_seconds = 4 }}
 [agents.gateway.settings]
 url = "{gateway}"
+allow_networks = ["loopback"]
 connect_timeout_seconds = 1
 read_timeout_seconds = 2
 total_timeout_seconds = {deadline}
@@ -49,6 +50,7 @@ window = 600
 retry = {{ attempts = 8, base_seconds = 1, factor = 2, cap_seconds = 4 }}
 [agents.bulk.settings]
 url = "{gateway}"
+allow_networks = ["loopback"]
 connect_timeout_seconds = 1
 read_timeout_seconds = 2
 total_timeout_seconds = {deadline}
@@ -60,6 +62,7 @@ on_uncertain = "hold"
 retry = {{ attempts = 8, base_seconds = 1, factor = 2, cap_seconds = 4 }}
 [agents.careful.settings]
 uri = "{api}"
+allow_networks = ["loopback"]
 connect_timeout_seconds = 1
 read_timeout_seconds = 2
 total_timeout_seconds = {deadline}
