@@ -218,7 +218,8 @@ class Agents:
         return sender if isinstance(sender, str) else None
 
     def send_lease(self, agent: str) -> timedelta:
-        """How long a worker may hold a message of this agent while it sends."""
+        """How long a worker may hold a message of this agent while it sends, apart from the time
+        that `app.outbox.delivery.start` adds for files to fetch."""
         profiles = self.by_code[agent].profiles
         return max(self.connector(agent, name).deadline for name in profiles) + SEND_GRACE
 
@@ -247,7 +248,8 @@ def _each(faults: list[str], tables: Any) -> dict[str, Agent]:
             faults.append(f"agents.{code}.connector: {error.args[0]}")
             continue
         try:
-            found[code] = Agent.model_validate({"code": code, "channels": known.channels} | table)
+            usual = {"channels": known.channels, "on_uncertain": known.on_uncertain}
+            found[code] = Agent.model_validate({"code": code} | usual | table)
         except ValidationError as error:
             faults += [f"agents.{code}.{line}" for line in _lines(error)]
             continue
@@ -261,6 +263,8 @@ def _misfits(code: str, agent: Agent, known: type[Connector[Any]]) -> Iterator[s
         yield "code: is the name of the table, and not to be given"
     if unserved := ", ".join(sorted(agent.channels - known.channels)):
         yield f"channels: {agent.connector} cannot serve {unserved}"
+    if known.on_uncertain == "hold" and agent.on_uncertain != "hold":
+        yield f"on_uncertain: must be hold; {agent.connector} sends nothing that could be a repeat"
     for name, profile in agent.profiles.items():
         try:
             known.Settings.model_validate({**agent.settings, **profile.settings})

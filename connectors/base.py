@@ -14,25 +14,35 @@ since nobody can tell how far it got.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+if TYPE_CHECKING:
+    from connectors.errors import ErrorCode
+    from connectors.inbound import Receipt, Received, SentMessage, WebhookCall, WebhookKind
+
 Channel = Literal["email", "sms", "mms", "push", "payment", "http"]
 AttachmentSource = Literal["content", "url"]
+Suppress = bool | Literal["opt_out"]
+"""Whether an address must not be written to again: True where it is dead, `opt_out` where its
+owner does not want it."""
+OnUncertain = Literal["retry", "hold"]
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file of a message: its bytes in `content`, or the address to fetch them at in `url`."""
+    """A file of a message: its bytes in `content`, or where they are in `url`, an http:// or
+    https:// address or `s3://bucket/key`. `sha256`, in hexadecimal, is what they must hash to."""
 
     name: str
     content_type: str
     content: bytes | None = None
     url: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +134,9 @@ class Unavailable(SendError):
 
 
 class Rejected(SendError):
-    """Refused for good. `suppress` says that the address itself is dead or unwilling."""
+    """Refused for good. `suppress` says of the message's recipient that it is dead or unwilling."""
 
-    def __init__(self, code: str, detail: str = "", *, suppress: bool = False) -> None:
+    def __init__(self, code: str, detail: str = "", *, suppress: Suppress = False) -> None:
         super().__init__(code, detail)
         self.suppress = suppress
 
@@ -141,9 +151,11 @@ class Misconfigured(SendError):
 
 class ConnectorSettings(BaseModel):
     """Base of every connector's settings. Unknown keys are errors, values do not change, and no
-    error quotes a value, which may be a secret."""
+    error quotes a value, which may be a secret. The text below a setting is its description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 S = TypeVar("S", bound=ConnectorSettings)
@@ -153,14 +165,21 @@ class Connector(ABC, Generic[S]):
     """The code for one provider: one instance per agent profile, made once a process, used by
     many threads at once.
 
-    A subclass names its settings model, the channels it can serve and how attachments may
-    reach it. `deadline` bounds one `send` from its first byte to its last; Postroom leases a
-    message to a worker for longer than that.
+    A subclass names its settings model, the channels it can serve, the provider's own
+    documentation and its table of errors. `attachment_sources` says how files may reach it: with
+    `content` it is given their bytes, fetched where need be; with `url` alone an address that the
+    provider can read. `deadline` bounds one `send` from its first byte to its last; Postroom
+    leases a message to a worker for longer than that. `on_uncertain` is what its agents do after an
+    Uncertain if they do not say; where it is `hold`, they may not say otherwise.
     """
 
     Settings: ClassVar[type[ConnectorSettings]]
     channels: ClassVar[frozenset[Channel]]
+    documentation: ClassVar[str | None] = None
+    errors: "ClassVar[tuple[ErrorCode, ...]]" = ()
     attachment_sources: ClassVar[frozenset[AttachmentSource]] = frozenset()
+    polls: ClassVar[bool] = False
+    on_uncertain: ClassVar[OnUncertain] = "retry"
 
     def __init__(self, settings: S) -> None:
         self.settings = settings
@@ -173,6 +192,20 @@ class Connector(ABC, Generic[S]):
     @abstractmethod
     def send(self, message: OutboundMessage) -> Accepted:
         """Give the message to the provider, or raise a `SendError`."""
+
+    @property
+    def webhooks(self) -> "frozenset[WebhookKind]":
+        """The kinds of calls that `receive` can verify. Without the secret that takes: none."""
+        return frozenset()
+
+    def receive(self, call: "WebhookCall") -> "Received":
+        """Verify a call of one of the `webhooks`, then read it. Raises a `CallError`."""
+        raise NotImplementedError
+
+    def poll(self, messages: "Sequence[SentMessage]") -> "list[Receipt]":
+        """Ask the provider what became of these, where `polls` says that it must be asked.
+        Raises a `SendError`."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of pooled connections. Called when the process ends."""

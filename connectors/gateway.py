@@ -11,29 +11,29 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from connectors.base import Accepted, AttachmentSource, Channel, OutboundMessage, Rejected
-from connectors.http import HeaderName, HeaderSecret, HttpAddress, HttpConnector, HttpSettings
-from connectors.replies import Response, excerpt, printable, refusal
+from connectors.generic_webhooks import WebhookConnector, WebhookSettings
+from connectors.http import HeaderName, HeaderSecret, HttpAddress
+from connectors.replies import Response, excerpt, message_id, refusal
 
-LONGEST_MESSAGE_ID = 255
 
-
-class GatewaySettings(HttpSettings):
-    """Where the gateway is and how it knows us.
-
-    No key header is sent without a `key`. `content_limit_characters` is the longest text the
-    gateway takes; longer ones are refused before they are sent.
-    """
+class GatewaySettings(WebhookSettings):
+    """Where the gateway is and how it knows us."""
 
     url: HttpAddress
+    """The gateway's address, which every message is posted to."""
     key: HeaderSecret | None = None
+    """Our key there. Without one, no key header is sent."""
     key_header: HeaderName = "x-ins-auth-key"
+    """The header that carries the key."""
     success_statuses: frozenset[Annotated[int, Field(ge=200, le=299)]] = Field(
         default=frozenset({202}), min_length=1
     )
+    """The statuses by which the gateway takes a message."""
     content_limit_characters: int | None = Field(default=None, gt=0)
+    """The longest text that the gateway takes. Longer ones are refused before they are sent."""
 
 
-class Gateway(HttpConnector[GatewaySettings]):
+class Gateway(WebhookConnector[GatewaySettings]):
     """Sends SMS and MMS through an HTTP gateway."""
 
     Settings = GatewaySettings
@@ -67,7 +67,7 @@ class Gateway(HttpConnector[GatewaySettings]):
         # message, so only a body that legibly says something else takes the promise back.
         if text is not None and text.strip().casefold() != "accepted":
             raise Rejected(str(response.status), excerpt(text, hide))
-        return Accepted(_message_id(fields.get("messageId")), str(response.status))
+        return Accepted(message_id(fields.get("messageId")), str(response.status))
 
 
 def _content(message: OutboundMessage) -> dict[str, Any]:
@@ -75,9 +75,3 @@ def _content(message: OutboundMessage) -> dict[str, Any]:
     if message.attachments:
         content["attachments"] = [attachment.url for attachment in message.attachments]
     return content
-
-
-def _message_id(value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return printable(str(value))[:LONGEST_MESSAGE_ID] or None

@@ -23,7 +23,6 @@ import requests
 import urllib3
 from pydantic import (
     AfterValidator,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -80,19 +79,18 @@ Seconds = Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)]
 class HttpSettings(ConnectorSettings):
     """The limits of every HTTP connector.
 
-    `connect_timeout_seconds` bounds the connection to one address of the host and, apart from
-    that, the TLS handshake; `read_timeout_seconds` each silence of the provider;
-    `total_timeout_seconds` the whole request. Only a slow name lookup, which no program can
-    interrupt, may take longer; the request is then not sent any more.
+    A slow name lookup, which no program can interrupt, may take longer than they say; the request
+    is then not sent any more.
     """
 
-    # A refused setting is quoted in the error otherwise, and it may be a secret.
-    model_config = ConfigDict(hide_input_in_errors=True)
-
     connect_timeout_seconds: Seconds = 5
+    """How long the connection to one address of the host may take, and then the TLS handshake."""
     read_timeout_seconds: Seconds = 15
+    """How long each silence of the provider may be."""
     total_timeout_seconds: Seconds = 30
+    """How long a request may take as a whole."""
     response_limit_bytes: int = Field(default=262_144, gt=0)
+    """How much of a reply is read."""
     allow_networks: Networks = ()
     """Networks that are not public and may be connected to all the same: `10.1.0.0/16`,
     `loopback` or `private`."""

@@ -16,6 +16,7 @@ from typing import Any
 from connectors.base import Misconfigured, Rejected, SendError, Unavailable
 
 EXCERPT_CHARACTERS = 200
+LONGEST_MESSAGE_ID = 255
 LONGEST_RETRY_AFTER = timedelta(days=1)
 
 # A 5xx is a full reply: the provider itself says that it failed, so it is Unavailable, not
@@ -67,6 +68,13 @@ class Response:
             return json.loads(self.body)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
+
+
+def message_id(value: object) -> str | None:
+    """A provider's id of a message, as text fit for a record: a text or a number of its JSON."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return printable(str(value))[:LONGEST_MESSAGE_ID] or None
 
 
 def printable(text: str) -> str:

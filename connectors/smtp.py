@@ -17,7 +17,7 @@ from connectors.base import (
 from connectors.mime import Mail, compose, seven_bit
 from connectors.smtp_connection import ClosingError, Connection, LostError, open_connection
 from connectors.smtp_pool import Pool
-from connectors.smtp_replies import TOO_MANY_RECIPIENTS, refusal
+from connectors.smtp_replies import ERRORS, TOO_MANY_RECIPIENTS, refusal
 from connectors.smtp_settings import SmtpSettings
 
 
@@ -29,6 +29,8 @@ class Smtp(Connector[SmtpSettings]):
     """
 
     Settings = SmtpSettings
+    documentation = "https://www.rfc-editor.org/rfc/rfc5321"
+    errors = ERRORS
     channels = frozenset({"email"})
     attachment_sources = frozenset({"content"})
 

@@ -6,11 +6,12 @@ first digit.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from connectors.base import Misconfigured, Rejected, SendError, Unavailable
+from connectors.errors import ErrorCode
 from connectors.replies import excerpt
 
 GREYLIST_WAIT = timedelta(minutes=5)
@@ -48,51 +49,46 @@ class Reply:
         return excerpt(f"{self.code} {self.text}", hide)
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    outcome: type[SendError]
-    suppress: bool = False
-    retry_after: timedelta | None = None
+_BY_CLASS = (
+    ErrorCode("4yz", Unavailable, "any other transient refusal"),
+    ErrorCode("5yz", Rejected, "any other permanent refusal"),
+)
+_GREYLISTED_FOR_NOW = ErrorCode("451 4.7.1", Unavailable, "greylisted", GREYLIST_WAIT)
+
+# A code by both, by the enhanced one, or by the basic one: the first that is here counts.
+ERRORS = (
+    ErrorCode("5.1.1", Rejected, "no such mailbox", suppress=True),
+    ErrorCode("5.1.2", Rejected, "no such domain", suppress=True),
+    ErrorCode("5.1.3", Rejected, "no valid address", suppress=True),
+    ErrorCode("5.1.6", Rejected, "the mailbox has moved", suppress=True),
+    ErrorCode("5.1.10", Rejected, "the domain takes no mail (RFC 7505)", suppress=True),
+    ErrorCode("5.2.1", Rejected, "the mailbox is disabled", suppress=True),
+    ErrorCode("5.2.2", Unavailable, "the mailbox is full"),
+    ErrorCode("5.3.1", Unavailable, "the mail system is full"),
+    ErrorCode("5.4.5", Unavailable, "the mail system is congested"),
+    ErrorCode("450 4.7.1", Unavailable, "greylisted", GREYLIST_WAIT),
+    _GREYLISTED_FOR_NOW,
+    ErrorCode("4.5.3", Unavailable, "too many recipients in one transaction", NEXT_BATCH_WAIT),
+    ErrorCode("5.5.3", Unavailable, "too many recipients in one transaction", NEXT_BATCH_WAIT),
+    ErrorCode("530", Misconfigured, "authentication or STARTTLS is required"),
+    ErrorCode("534", Misconfigured, "the mechanism is too weak"),
+    ErrorCode("535", Misconfigured, "the credentials are refused"),
+    ErrorCode("538", Misconfigured, "encryption is required"),
+    *_BY_CLASS,
+)
+_BY_CODE = {error.code: error for error in ERRORS}
 
 
-_DEAD_ADDRESS = Meaning(Rejected, suppress=True)
-_FULL = Meaning(Unavailable)
-_GREYLISTED_FOR_NOW = Meaning(Unavailable, retry_after=GREYLIST_WAIT)
-_SPLIT = Meaning(Unavailable, retry_after=NEXT_BATCH_WAIT)
-_NOT_LET_IN = Meaning(Misconfigured)
-
-# By both codes, by the enhanced one, or by the basic one: the first that is here counts.
-MEANING: Mapping[str, Meaning] = {
-    "5.1.1": _DEAD_ADDRESS,  # no such mailbox
-    "5.1.2": _DEAD_ADDRESS,  # no such domain
-    "5.1.3": _DEAD_ADDRESS,  # no valid address
-    "5.1.6": _DEAD_ADDRESS,  # mailbox has moved
-    "5.1.10": _DEAD_ADDRESS,  # domain takes no mail (RFC 7505)
-    "5.2.1": _DEAD_ADDRESS,  # mailbox disabled
-    "5.2.2": _FULL,  # mailbox full
-    "5.3.1": _FULL,  # mail system full
-    "5.4.5": _FULL,  # mail system congested
-    "450 4.7.1": _GREYLISTED_FOR_NOW,
-    "451 4.7.1": _GREYLISTED_FOR_NOW,
-    "4.5.3": _SPLIT,  # too many recipients in one transaction
-    "5.5.3": _SPLIT,
-    "530": _NOT_LET_IN,  # authentication or STARTTLS required
-    "534": _NOT_LET_IN,  # mechanism too weak
-    "535": _NOT_LET_IN,  # credentials refused
-    "538": _NOT_LET_IN,  # encryption required
-}
-
-
-def meaning(reply: Reply) -> Meaning:
-    """What a refusal stands for: that of the table, else that of its first digit. A reply that is
-    no refusal, where one expects to go on, is the server's confusion: Unavailable.
-    """
-    for key in (f"{reply.code} {reply.status}", reply.status, str(reply.code)):
-        if key in MEANING:
-            return MEANING[key]
+def _meaning(reply: Reply) -> ErrorCode:
+    """What a refusal stands for. A reply that is no refusal, where one expects to go on, is the
+    server's confusion: Unavailable."""
+    for code in (f"{reply.code} {reply.status}", reply.status, str(reply.code)):
+        if code in _BY_CODE:
+            return _BY_CODE[code]
     if reply.code in {450, 451} and _GREYLISTED.search(reply.text):
         return _GREYLISTED_FOR_NOW
-    return Meaning(Rejected) if 500 <= reply.code < 600 else Meaning(Unavailable)
+    transient, permanent = _BY_CLASS
+    return permanent if 500 <= reply.code < 600 else transient
 
 
 def refusal(
@@ -103,10 +99,6 @@ def refusal(
     It `may_suppress` where it answers the naming of the message's own recipient: elsewhere the
     same codes speak of the sender, or of who knows which recipient.
     """
-    found = meaning(reply)
-    detail = reply.excerpt(hide)
-    if found.outcome is Unavailable:
-        return Unavailable(reply.status, detail, retry_after=found.retry_after)
-    if found.outcome is Rejected:
-        return Rejected(reply.status, detail, suppress=found.suppress and may_suppress)
-    return found.outcome(reply.status, detail)
+    found = _meaning(reply)
+    told = replace(found, code=reply.status, suppress=found.suppress and may_suppress)
+    return told.error(reply.excerpt(hide))

@@ -4,7 +4,7 @@ import ssl
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, FilePath, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, FilePath, PositiveInt, model_validator
 from pydantic.types import SecretStr, StringConstraints
 
 from connectors.base import ConnectorSettings
@@ -37,39 +37,42 @@ def _bare_address(text: str) -> str:
 
 
 class SmtpSettings(ConnectorSettings):
-    """The settings of the `smtp` connector.
+    """An SMTP server, and who we are to it.
 
-    `port` is 25, 587 or 465 where it is not given, as `security` (plain, starttls, tls) has it.
-    `sender` is the From of messages that name none, `Name <address>` or an address alone;
-    `return_path` the envelope sender, to which bounces go, where that is to be another address.
-    `helo_name` is how we introduce ourselves: our address on the connection, if not given.
-    `ca_file` is trusted beside the certificate authorities of the system.
-
-    `connect_timeout_seconds` bounds the connection to one address of the host,
-    `read_timeout_seconds` the TLS handshake and each silence of the server up to the end of the
-    data, and `total_timeout_seconds` the whole of a send. A slow name lookup, which no program can
-    interrupt, may take longer; nothing is sent any more in that case.
-
-    A connection is left after `messages_per_connection`, or unused for `idle_seconds`.
+    A slow name lookup, which no program can interrupt, may take longer than the limits; nothing
+    is sent any more in that case.
     """
 
-    # A refused setting is quoted in the error otherwise, and it may be a secret.
-    model_config = ConfigDict(hide_input_in_errors=True)
-
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]+$")]
+    """The name or the address of the server."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Its port. Without one, as `security` has it: plain 25, starttls 587, tls 465."""
     security: Security = "starttls"
+    """`starttls` turns to TLS before anything else is said, `tls` begins with it, `plain` never."""
     username: str | None = None
+    """Who logs in, in ASCII. Goes with `password`, and over TLS alone unless the host is this
+    very one."""
     password: SecretStr | None = None
+    """The password to log in with, in ASCII."""
     sender: Annotated[str, AfterValidator(_mailbox)] | None = None
+    """The From of messages that name none: `Name <address>`, or an address alone."""
     return_path: Annotated[str, AfterValidator(_bare_address)] | None = None
+    """The envelope sender, to which bounces go, where it is not to be the sender's address."""
     helo_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:\[\]-]+$")] | None = None
+    """How we introduce ourselves. Without one, by our address on the connection."""
     ca_file: Annotated[FilePath, AfterValidator(_with_certificates)] | None = None
+    """Certificates in PEM form that are trusted beside the authorities of the system."""
     connect_timeout_seconds: Seconds = 10
+    """How long the connection to one address of the host may take."""
     read_timeout_seconds: Seconds = 30
+    """How long the TLS handshake may take, and each silence of the server up to the end of the
+    data."""
     total_timeout_seconds: Seconds = 120
+    """How long a send may take as a whole."""
     messages_per_connection: PositiveInt = 100
+    """After how many messages a connection is left."""
     idle_seconds: Seconds = 30
+    """After how long without use a connection is left."""
 
     @property
     def port_number(self) -> int:

@@ -33,8 +33,9 @@ import signal
 import sys
 
 from sandbox.behaviour import Rules
-from sandbox.http_api import API
+from sandbox.http_api import API, oauth_api
 from sandbox.http_app import HttpApp
+from sandbox.http_fcm import fcm
 from sandbox.http_gateway import gateway
 from sandbox.http_server import Connection
 from sandbox.received import Received
@@ -85,7 +86,12 @@ async def _serve(http_port: int, smtp_port: int, *, magic: bool) -> None:
         loop.add_signal_handler(signum, stop.set)
 
     host = os.environ.get("POSTROOM_SANDBOX_HOST", "127.0.0.1")
-    providers = [gateway(os.environ.get("POSTROOM_SANDBOX_KEY") or None), API]
+    providers = [
+        gateway(os.environ.get("POSTROOM_SANDBOX_KEY") or None),
+        API,
+        fcm(),
+        oauth_api(),
+    ]
     received = Received()
     rules = Rules([SMTP_KIND, *(provider.kind for provider in providers)], magic=magic)
     app = HttpApp(providers, received, rules)

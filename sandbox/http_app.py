@@ -5,9 +5,10 @@ import asyncio
 from collections.abc import Sequence
 
 from sandbox.behaviour import Behaviour, Rules
+from sandbox.callbacks import call_back
 from sandbox.http_server import PHRASES, Connection
 from sandbox.inspection import inspect
-from sandbox.provider import Answer, Delivery, Provider, RefusedError, Request, json_answer
+from sandbox.provider import Answer, AnsweredError, Delivery, Provider, Request, json_answer
 from sandbox.received import Outcome, Received
 
 
@@ -27,8 +28,8 @@ class HttpApp:
                 connection.answer(inspect(request, self._received, self._rules))
             else:
                 self._play(provider, provider.read(request), connection)
-        except RefusedError as refused:
-            connection.answer(refused.answer)
+        except AnsweredError as answered:
+            connection.answer(answered.answer)
 
     def _provider_of(self, path: str) -> Provider | None:
         for provider in self._providers:
@@ -48,12 +49,19 @@ class HttpApp:
         elif behaviour.drop == "after":
             self._keep(provider, delivery, "dropped")
             connection.close()
+            _take(delivery)
         else:
             self._keep(provider, delivery, "accepted")
             _answer_after(behaviour.slow_seconds, connection, delivery.answer)
+            _take(delivery)
 
     def _keep(self, provider: Provider, delivery: Delivery, outcome: Outcome) -> None:
         self._received.add(provider.kind, outcome, (delivery.to,), delivery.key, delivery.details)
+
+
+def _take(delivery: Delivery) -> None:
+    delivery.on_taken()
+    call_back(*delivery.callbacks)
 
 
 def _answer_after(seconds: float | None, connection: Connection, answer: Answer) -> None:

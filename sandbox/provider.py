@@ -3,9 +3,11 @@
 the same for all (`sandbox/http_app.py`)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from sandbox.callbacks import CallbackRequest
 
 SHOWN_HEADERS = ("idempotency-key", "message-id", "content-type", "user-agent")
 CREDENTIAL_HEADERS = ("authorization", "proxy-authorization", "x-ins-auth-key", "api-key")
@@ -43,29 +45,40 @@ def json_answer(status: int, value: Any, headers: Mapping[str, str] | None = Non
     return Answer(status, json.dumps(value).encode(), headers=headers or {})
 
 
-class RefusedError(Exception):
-    """The request is none that this provider takes; `answer` tells the client why."""
+class AnsweredError(Exception):
+    """The request brings no message: it is answered with `answer`, in the provider's own shape."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class RefusedError(AnsweredError):
+    """The request is none that this provider takes; `{"error": …}` tells the client why."""
 
     def __init__(self, status: int, error: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(error)
-        self.answer = json_answer(status, {"error": error}, headers)
+        super().__init__(json_answer(status, {"error": error}, headers))
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A message as a provider reads it from a request: to whom, under which key it might come
-    again, what to show of it, and what to answer when it is taken."""
+    again, what to show of it, what to answer when it is taken, what changes at the provider then,
+    and the calls that follow."""
 
     to: str
     key: str | None
     details: Mapping[str, Any]
     answer: Answer
+    on_taken: Callable[[], object] = lambda: None
+    callbacks: Sequence[CallbackRequest] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One provider: its kind in `/received` and `/control`, the path that it owns with all below
-    it, and how it reads a request (raises RefusedError)."""
+    it, and how it reads a request: as a message, or (raises AnsweredError) as what brings none and
+    is answered at once."""
 
     kind: str
     path: str

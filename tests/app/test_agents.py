@@ -105,6 +105,32 @@ def test_a_bad_key_of_an_agent_is_named(file: Path, line: str, key: str) -> None
     }
 
 
+SBA = """
+[agents.sba]
+connector = "sba"
+settings = { token = "t" }
+"""
+
+
+def test_an_agent_does_after_an_uncertain_send_what_its_connector_says(file: Path) -> None:
+    with loaded(file, GATEWAY + SBA) as agents:
+        usual = {code: agent.on_uncertain for code, agent in agents.by_code.items()}
+
+    assert usual == {"gateway": "retry", "sba": "hold"}
+
+
+def test_an_agent_may_be_more_careful_than_its_connector_but_not_less(file: Path) -> None:
+    hold, retry = 'on_uncertain = "hold"\n', 'on_uncertain = "retry"\n'
+    with loaded(file, GATEWAY.replace("connector", hold + "connector")) as agents:
+        assert agents.by_code["gateway"].on_uncertain == "hold"
+
+    with (
+        pytest.raises(AgentsError, match=r"agents\.sba\.on_uncertain: must be hold"),
+        loaded(file, SBA.replace("connector", retry + "connector")),
+    ):
+        pass
+
+
 def test_every_fault_of_the_file_is_told_at_once(file: Path) -> None:
     text = "windows = 1\n" + GATEWAY.replace("url", "uri") + SMTP.replace("host", "hots")
     with pytest.raises(AgentsError) as raised, loaded(file, text):

@@ -3,6 +3,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,27 @@ def test_a_connection_with_a_half_read_reply_is_not_used_again(make_client, prov
         assert client.request("GET", provider.url).body == b"x" * 10
 
     assert provider.connections == 3
+
+
+def test_a_thousand_messages_open_no_more_connections_than_there_are_threads(
+    make_client, provider, monkeypatch
+):
+    monkeypatch.setattr(connections, "IDLE_LIMIT_SECONDS", 60)
+    client = make_client(
+        connect_timeout_seconds=30, read_timeout_seconds=30, total_timeout_seconds=30
+    )
+
+    with ThreadPoolExecutor(8) as threads:
+        statuses = list(
+            threads.map(
+                lambda number: client.request("POST", provider.url, json=number).status,
+                range(1000),
+            )
+        )
+
+    assert statuses == [200] * 1000
+    assert len(provider.received) == 1000
+    assert provider.connections <= 8
 
 
 def test_as_many_threads_send_at_once_as_the_pool_holds(make_client, provider):

@@ -6,12 +6,14 @@ from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
+from service_accounts import key_file
 
 from connectors import registry
 from connectors.base import AttachmentSource, Channel, ConnectorSettings
 
 MINIMAL_SETTINGS: dict[str, dict[str, Any]] = {
     "api": {"uri": "http://127.0.0.1:1"},
+    "fcm": {"service_account": key_file()},
     "gateway": {"url": "http://127.0.0.1:1"},
     "smtp": {"host": "127.0.0.1"},
 }

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from smtp_authority import Authority
 from smtp_mail import ANN, BOB, CY, failure, mail
 from smtp_server import MailServer
 
@@ -67,6 +68,23 @@ def test_each_recipient_fares_for_itself(
     if error is Unavailable:
         assert outcome.remaining == remaining
         assert outcome.retry_after == (timedelta(seconds=wait) if wait else None)
+
+
+def test_a_greylisted_mail_waits_and_is_then_taken_as_the_same_mail(
+    authority: Authority, start: Any, connect: Any
+) -> None:
+    server = start(MailServer(authority.server(), require_starttls=True))
+    connector = connect(server, security="starttls", ca_file=authority.file)
+    server.refuse = {ANN: GREY}
+    error = failure(connector, mail())
+    assert isinstance(error, Unavailable)
+    assert (error.code, error.retry_after) == ("4.7.1", timedelta(minutes=5))
+    assert server.mails == []
+
+    server.refuse = {}
+    accepted = connector.send(mail())
+    [taken] = server.mails
+    assert email.message_from_bytes(taken.content)["Message-ID"] == accepted.provider_message_id
 
 
 def test_those_refused_for_good_are_not_tried_again_where_the_mail_must_wait(scripted: Any) -> None:

@@ -1,37 +1,13 @@
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from connectors.api import Api, ApiSettings
+from connectors.api_settings import ApiSettings
 from connectors.base import Misconfigured, Rejected, Reply, Unavailable, Uncertain
 
 TOKEN = "t0ken-of-ours"
-
-
-@pytest.fixture
-def make_api(provider, tight_limits) -> Iterator[Callable[..., Api]]:
-    apis: list[Api] = []
-
-    def make(**settings: Any) -> Api:
-        apis.append(
-            Api(ApiSettings(**{"uri": f"{provider.url}/api/v1", **tight_limits, **settings}))
-        )
-        return apis[-1]
-
-    yield make
-    for api in apis:
-        api.close()
-
-
-@pytest.fixture
-def make_call(make_message):
-    def make(**fields: Any):
-        return make_message(**{"channel": "http", "recipient": "/messages", **fields})
-
-    return make
+CLIENT = {"token_url": "http://host/token", "client_id": "we", "client_secret": "s3cret"}
 
 
 @pytest.mark.parametrize(
@@ -251,6 +227,28 @@ def test_an_api_that_takes_a_message_and_says_nothing_leaves_it_uncertain(
         ({"token": "s3cret\n"}, "token"),
         ({"content_type": "text/plain\r\nX: 1"}, "content_type"),
         ({"content_type": ""}, "content_type"),
+        ({"headers": {"webhook-signature": "s3cret"}}, "headers"),
+        ({"header_templates": {"Authorization": "s3cret"}}, "header_templates"),
+        ({"header_templates": {"X-A": ""}, "headers": {"x-a": "s3cret"}}, "x-a: in headers"),
+        ({"token": "s3cret", "oauth": CLIENT}, "exclude each other"),
+        ({"oauth": {**CLIENT, "client_secret": ""}}, "oauth.client_secret"),
+        ({"oauth": {"token_url": "http://host/"}}, "oauth.client_id"),
+        ({"service_account": {"key": "s3cret", "scopes": ["a"]}}, "service_account.key"),
+        ({"service_account": {"key": "s3cret", "scopes": []}}, "service_account.scopes"),
+        ({"signing_secrets": ["whsec_s3cret"]}, "signing_secrets"),
+        ({"signing_secrets": ["whsec_" + "A" * 32] * 3}, "signing_secrets"),
+        ({"path_template": "/{{ s3cret"}, "path_template\n.*line 1: unexpected end"),
+        ({"body_template": "a\n{{ text }}"}, "body_template\n.*knows no text; there are: uid,"),
+        ({"body_template": "{{ range(9) }}"}, "body_template\n.*knows no range"),
+        ({"body_template": "{{ body|upside_down }}"}, "body_template\n.*No filter"),
+        ({"body_template": "{% include 'body' %}"}, "body_template\n.*another template"),
+        ({"header_templates": {"X-A": "{% if %}"}}, "header_templates.X-A\n.*line 1"),
+        ({"success_statuses": []}, "success_statuses"),
+        ({"success_statuses": [500]}, "success_statuses"),
+        ({"success_path": "status"}, "success_path\n.*is no JSONPath"),
+        ({"success_value": "ok"}, "success_value needs success_path"),
+        ({"id_path": "$["}, "id_path"),
+        ({"retry_after_path": ""}, "retry_after_path"),
     ],
 )
 def test_bad_settings_are_refused_by_name_without_showing_secrets(settings, key):

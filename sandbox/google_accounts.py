@@ -1,0 +1,137 @@
+"""Google service accounts: a key as it is handed out, and what it signs for (RFC 7523)."""
+
+import base64
+import binascii
+import json
+import secrets
+import time
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qs
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from sandbox.provider import Answer, AnsweredError, Request, json_answer
+
+AUDIENCE = "https://oauth2.googleapis.com/token"
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+LIFETIME_SECONDS = 3599
+LONGEST_ASSERTION_SECONDS = 3600
+SKEW_SECONDS = 300
+
+
+class ServiceAccount:
+    """A service account with one key, made when it is first asked for, and its tokens."""
+
+    key_id = "sandbox-key"
+
+    def __init__(self, project: str, scopes: frozenset[str]) -> None:
+        self.project = project
+        self.email = f"postroom@{project}.iam.gserviceaccount.com"
+        self._scopes = scopes
+        self._ends_at: dict[str, float] = {}
+
+    @cached_property
+    def _key(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    def key_file(self, token_uri: str) -> dict[str, str]:
+        """The key file."""
+        private_key = self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return {
+            "type": "service_account",
+            "project_id": self.project,
+            "private_key_id": self.key_id,
+            "private_key": private_key.decode(),
+            "client_email": self.email,
+            "token_uri": token_uri,
+        }
+
+    def grant(self, request: Request) -> Answer:
+        """A new token for the assertion that the request brings. Raises AnsweredError, with
+        Google's own texts, where that is none of ours."""
+        self._check(request)
+        token = f"ya29.{secrets.token_urlsafe(32)}"
+        self._ends_at[token] = time.monotonic() + LIFETIME_SECONDS
+        fields = {"access_token": token, "expires_in": LIFETIME_SECONDS, "token_type": "Bearer"}
+        return json_answer(200, fields)
+
+    def knows(self, authorization: str) -> bool:
+        """Whether a header `Authorization` brings a token that is good."""
+        scheme, _, token = authorization.partition(" ")
+        return scheme.lower() == "bearer" and self._ends_at.get(token, 0) > time.monotonic()
+
+    def revoke_tokens(self) -> None:
+        """Let no token be good that was given out so far."""
+        self._ends_at.clear()
+
+    def _check(self, request: Request) -> None:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        form = parse_qs(request.body.decode(errors="replace"))
+        if media_type != "application/x-www-form-urlencoded" or form.get("grant_type") != [
+            GRANT_TYPE
+        ]:
+            raise _refusal(
+                "unsupported_grant_type", f"Invalid grant_type: {form.get('grant_type')}"
+            )
+        try:
+            header, claims = verified(form.get("assertion", [""])[0], self._key.public_key())
+        except InvalidSignature:
+            raise _refusal("invalid_grant", "Invalid JWT Signature.") from None
+        if header.get("kid") != self.key_id:
+            raise _refusal("invalid_grant", "Invalid JWT Signature.")
+        if claims.get("iss") != self.email:
+            raise _refusal("invalid_grant", "Invalid grant: account not found")
+        if claims.get("aud") != AUDIENCE:
+            raise _refusal("invalid_grant", "Invalid JWT: Failed audience check.")
+        if not _is_timely(claims.get("iat"), claims.get("exp")):
+            raise _refusal(
+                "invalid_grant",
+                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable "
+                "timeframe. Check your iat and exp values in the JWT claim.",
+            )
+        asked = str(claims.get("scope", "")).split()
+        if not asked or not self._scopes.issuperset(asked):
+            raise _refusal("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+
+
+def verified(assertion: str, key: rsa.RSAPublicKey) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a JWT signed with RS256. Raises InvalidSignature."""
+    signing_input, _, signature = assertion.rpartition(".")
+    try:
+        key.verify(_decoded(signature), signing_input.encode(), padding.PKCS1v15(), SHA256())
+        header, claims = (json.loads(_decoded(part)) for part in signing_input.split("."))
+    except ValueError:
+        raise InvalidSignature from None
+    if not (isinstance(header, dict) and isinstance(claims, dict) and header.get("alg") == "RS256"):
+        raise InvalidSignature
+    return header, claims
+
+
+def _decoded(part: str) -> bytes:
+    """Base64url without its padding (RFC 7515, 2)."""
+    if "=" in part:
+        raise binascii.Error("padded")
+    return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+
+
+def _is_timely(issued_at: object, expires_at: object) -> bool:
+    if not isinstance(issued_at, int) or not isinstance(expires_at, int):
+        return False
+    now = time.time()
+    return (
+        issued_at <= now + SKEW_SECONDS
+        and now < expires_at
+        and 0 < expires_at - issued_at <= LONGEST_ASSERTION_SECONDS
+    )
+
+
+def _refusal(error: str, description: str) -> AnsweredError:
+    return AnsweredError(json_answer(400, {"error": error, "error_description": description}))
