@@ -20,6 +20,8 @@ and mail by its local part at any domain (what follows a + is ignored):
     hang@    never answers                   drop@         accepts, then drops the connection
                                                            (first try only)
 
+Two numbers Twilio never reaches: +15005553003 (30003) and +15005553005 (30005).
+
 Any other misbehaviour is set with `PUT /control`; see `sandbox/behaviour.py`.
 
 From the environment: POSTROOM_SANDBOX_HTTP_PORT (8025), POSTROOM_SANDBOX_SMTP_PORT (2525),
@@ -38,6 +40,7 @@ from sandbox.http_app import HttpApp
 from sandbox.http_fcm import fcm
 from sandbox.http_gateway import gateway
 from sandbox.http_server import Connection
+from sandbox.http_twilio import TWILIO
 from sandbox.received import Received
 from sandbox.smtp_server import KIND as SMTP_KIND
 from sandbox.smtp_server import smtp_connection
@@ -91,6 +94,7 @@ async def _serve(http_port: int, smtp_port: int, *, magic: bool) -> None:
         API,
         fcm(),
         oauth_api(),
+        TWILIO,
     ]
     received = Received()
     rules = Rules([SMTP_KIND, *(provider.kind for provider in providers)], magic=magic)

@@ -1,0 +1,252 @@
+"""Twilio's Messages resource: `POST /twilio/2010-04-01/Accounts/{AccountSid}/Messages.json`, with
+HTTP Basic, a form, and Twilio's own errors (https://www.twilio.com/docs/messaging/api).
+
+The account: AccountSid ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, auth token
+0123456789abcdef0123456789abcdef; API key SKcccccccccccccccccccccccccccccccc, secret
+sandbox-api-key-secret; messaging service MGdddddddddddddddddddddddddddddddd. Any sender is its own.
+
+A message with a StatusCallback is reported as queued, sent and delivered, each call signed with
+the auth token. Two numbers are never reached: +15005553003 (undelivered, 30003: out of reach) and
++15005553005 (undelivered, 30005: no such number).
+
+`POST /twilio/_inbound` has a message come in: JSON with `url`, the webhook to call, and any of
+Twilio's parameters (From, To, Body, OptOutType …) as text; `MediaUrl` is a list of addresses.
+"""
+
+import base64
+import hashlib
+import hmac
+import mimetypes
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sandbox.callbacks import CallbackRequest, call_back
+from sandbox.provider import AnsweredError, Delivery, Provider, Request, json_answer
+from sandbox.received import cut
+
+ACCOUNT_SID = "AC" + "a" * 32
+AUTH_TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - the sandbox's own, and public
+API_KEY_SID = "SK" + "c" * 32
+API_KEY_SECRET = "sandbox-api-key-secret"  # noqa: S105 - the same
+MESSAGING_SERVICE_SID = "MG" + "d" * 32
+IDENTITIES = (f"{ACCOUNT_SID}:{AUTH_TOKEN}", f"{API_KEY_SID}:{API_KEY_SECRET}")
+
+UNDELIVERED = {"+15005553003": "30003", "+15005553005": "30005"}
+
+PATH = re.compile(r"/twilio/2010-04-01/Accounts/(?P<account>[^/]+)/Messages\.json")
+E164 = re.compile(r"\+[1-9]\d{6,14}")
+SENDER = re.compile(r"\+?\d{3,15}|[A-Za-z0-9 +_&-]{1,11}")
+CHANNEL = re.compile(r"(whatsapp|messenger|rcs):(.+)")
+
+
+class Incoming(BaseModel):
+    """What is to come in: where to, which files, and Twilio's other parameters as they are."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str]
+
+    url: str
+    media: list[str] = Field(default=[], alias="MediaUrl")
+
+
+def _read(request: Request) -> Delivery:
+    if request.path == "/twilio/_inbound":
+        raise AnsweredError(json_answer(202, {"sid": _receive(request)}))
+    _check_access(request)
+    given = parse_qs(request.body.decode(errors="replace"))
+    form = {name: values[-1] for name, values in given.items()}
+    media = given.get("MediaUrl", [])
+    _check_message(form, media)
+    sid = ("MM" if media else "SM") + uuid4().hex
+    callback = form.get("StatusCallback")
+    return Delivery(
+        to=form["To"],
+        key=None,
+        details={
+            "to": form["To"],
+            "from": form.get("From"),
+            "content": cut(form.get("Body", "")),
+            "media": media,
+            "parameters": {name: cut(value) for name, value in form.items()},
+            "message_id": sid,
+            "headers": request.shown_headers(),
+        },
+        answer=json_answer(201, _resource(sid, form, media)),
+        callbacks=_status_callbacks(callback, sid, form) if callback else (),
+    )
+
+
+def _check_access(request: Request) -> None:
+    path = PATH.fullmatch(request.path)
+    if path is None:
+        raise _error(404, 20404, f"The requested resource {request.path} was not found")
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    identities = [base64.b64encode(identity.encode()).decode() for identity in IDENTITIES]
+    if scheme.lower() != "basic" or credentials.strip() not in identities:
+        raise _error(401, 20003, "Authenticate")
+    if path["account"] != ACCOUNT_SID:
+        raise _error(404, 20404, f"The requested resource {request.path} was not found")
+    if request.method != "POST":
+        raise _error(405, 20004, "Method not allowed")
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise _error(415, 20001, "Unsupported media type")
+
+
+def _check_message(form: Mapping[str, str], media: Sequence[str]) -> None:
+    to, sender = form.get("To", ""), form.get("From")
+    if not to:
+        raise _error(400, 21604, "A 'To' phone number is required.")
+    channel = CHANNEL.fullmatch(to)
+    if channel is None and not E164.fullmatch(to):
+        raise _error(400, 21211, f"The 'To' number {to} is not a valid phone number.")
+    if sender is None and "MessagingServiceSid" not in form:
+        raise _error(400, 21603, "A 'From' phone number is required.")
+    if form.get("MessagingServiceSid", MESSAGING_SERVICE_SID) != MESSAGING_SERVICE_SID:
+        raise _error(404, 20404, "The requested messaging service was not found")
+    if sender is not None:
+        _check_sender(sender, channel[1] if channel else None)
+    if not form.get("Body") and not media and "ContentSid" not in form:
+        raise _error(400, 21602, "Message body is required.")
+    if len(form.get("Body", "")) > 1600:
+        raise _error(400, 21617, "The concatenated message body exceeds the 1600 character limit")
+    if len(media) > 10:
+        raise _error(400, 21623, "Number of media files exceeds allowed limit")
+    if not all(_is_address(url) for url in media):
+        raise _error(400, 21620, "Invalid media URL(s)")
+    callback = form.get("StatusCallback")
+    if callback is not None and not (
+        _is_address(callback) and "_" not in urlsplit(callback).netloc
+    ):
+        raise _error(400, 21609, "The 'StatusCallback' URL is not a valid URL.")
+    validity = form.get("ValidityPeriod", "36000")
+    if not (validity.isdecimal() and 1 <= int(validity) <= 36_000):
+        raise _error(400, 20001, "ValidityPeriod must be between 1 and 36000")
+
+
+def _check_sender(sender: str, channel: str | None) -> None:
+    own = CHANNEL.fullmatch(sender)
+    if (own[1] if own else None) != channel:
+        raise _error(400, 63007, "Could not find a Channel with the specified From address")
+    if own is None and not SENDER.fullmatch(sender):
+        raise _error(400, 21212, f"The 'From' number {sender} is not a valid phone number")
+
+
+def _is_address(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def _error(status: int, code: int, message: str) -> AnsweredError:
+    more_info = f"https://www.twilio.com/docs/errors/{code}"
+    body = {"code": code, "message": message, "more_info": more_info, "status": status}
+    return AnsweredError(json_answer(status, body))
+
+
+def _resource(sid: str, form: Mapping[str, str], media: Sequence[str]) -> dict[str, Any]:
+    """The message as Twilio shows it; a service picks the sender only later."""
+    uri = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{sid}"
+    now = format_datetime(datetime.now(UTC))
+    return {
+        "sid": sid,
+        "account_sid": ACCOUNT_SID,
+        "api_version": "2010-04-01",
+        "status": "queued" if "From" in form else "accepted",
+        "direction": "outbound-api",
+        "from": form.get("From"),
+        "to": form["To"],
+        "body": form.get("Body", ""),
+        "num_segments": "1" if "From" in form else "0",
+        "num_media": str(len(media)),
+        "messaging_service_sid": form.get("MessagingServiceSid"),
+        "error_code": None,
+        "error_message": None,
+        "price": None,
+        "price_unit": "USD",
+        "date_created": now,
+        "date_sent": None,
+        "date_updated": now,
+        "uri": f"{uri}.json",
+        "subresource_uris": {"media": f"{uri}/Media.json"},
+    }
+
+
+def _status_callbacks(
+    callback: str, sid: str, form: Mapping[str, str]
+) -> tuple[CallbackRequest, ...]:
+    error = UNDELIVERED.get(form["To"].rpartition(":")[2])
+    usual = {
+        "AccountSid": ACCOUNT_SID,
+        "ApiVersion": "2010-04-01",
+        "From": form.get("From", "+15005550006"),
+        "MessageSid": sid,
+        "SmsSid": sid,
+        "To": form["To"],
+    }
+    if "MessagingServiceSid" in form:
+        usual["MessagingServiceSid"] = form["MessagingServiceSid"]
+    last = {"RawDlrDoneDate": f"{datetime.now(UTC):%y%m%d%H%M}"}
+    if error:
+        last["ErrorCode"] = error
+    reports: tuple[tuple[str, dict[str, str]], ...] = (
+        ("queued", {}),
+        ("sent", {}),
+        ("undelivered" if error else "delivered", last),
+    )
+    return tuple(
+        _signed(callback, {**usual, **extra, "MessageStatus": status, "SmsStatus": status})
+        for status, extra in reports
+    )
+
+
+def _receive(request: Request) -> str:
+    """Makes the call of a message that comes in, and returns its sid."""
+    try:
+        wanted = Incoming.model_validate_json(request.body)
+    except ValidationError as error:
+        raise _error(400, 20001, str(error)) from None
+    sid = ("MM" if wanted.media else "SM") + uuid4().hex
+    parameters = {
+        "AccountSid": ACCOUNT_SID,
+        "ApiVersion": "2010-04-01",
+        "From": "+14155552671",
+        "To": "+15005550006",
+        "Body": "",
+        "MessageSid": sid,
+        "SmsMessageSid": sid,
+        "SmsSid": sid,
+        "SmsStatus": "received",
+        "NumMedia": str(len(wanted.media)),
+        "NumSegments": "1",
+        **wanted.__pydantic_extra__,
+    }
+    for number, address in enumerate(wanted.media):
+        parameters[f"MediaUrl{number}"] = address
+        content_type = mimetypes.guess_type(address)[0] or "application/octet-stream"
+        parameters[f"MediaContentType{number}"] = content_type
+    call_back(_signed(wanted.url, parameters))
+    return parameters["MessageSid"]
+
+
+def _signed(url: str, parameters: Mapping[str, str]) -> CallbackRequest:
+    """https://www.twilio.com/docs/usage/webhooks/webhooks-security"""
+    url = url.partition("#")[0]
+    text = url + "".join(name + parameters[name] for name in sorted(parameters))
+    digest = hmac.new(AUTH_TOKEN.encode(), text.encode(), hashlib.sha1).digest()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
+        "User-Agent": "TwilioProxy/1.1",
+        "X-Twilio-Signature": base64.b64encode(digest).decode(),
+        "I-Twilio-Idempotency-Token": str(uuid4()),
+    }
+    return CallbackRequest(url, urlencode(parameters).encode(), headers)
+
+
+TWILIO = Provider("twilio", "/twilio", _read)
