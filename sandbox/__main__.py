@@ -39,6 +39,7 @@ from sandbox.http_api import API, oauth_api
 from sandbox.http_app import HttpApp
 from sandbox.http_fcm import fcm
 from sandbox.http_gateway import gateway
+from sandbox.http_m2m import m2m
 from sandbox.http_server import Connection
 from sandbox.http_twilio import TWILIO
 from sandbox.received import Received
@@ -94,6 +95,7 @@ async def _serve(http_port: int, smtp_port: int, *, magic: bool) -> None:
         API,
         fcm(),
         oauth_api(),
+        m2m(),
         TWILIO,
     ]
     received = Received()
