@@ -1,6 +1,7 @@
 """Addresses as people write them, turned into the one form that Postroom keeps."""
 
 from email.headerregistry import Address
+from string import ascii_lowercase, ascii_uppercase
 
 import phonenumbers
 from email_validator import ValidatedEmail, validate_email
@@ -9,6 +10,7 @@ from connectors import mime
 
 PHONE_CHANNELS = frozenset({"sms", "mms"})
 LONGEST_SHORT_CODE = 8
+TO_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def phone(value: str, region: str | None = None) -> str:
@@ -82,6 +84,23 @@ def normalise_sender(channel: str, value: str, region: str | None = None) -> str
             check_line(value)
             return value
     return normalise(channel, value, region)
+
+
+def family(channel: str) -> str:
+    """The channels that share their addresses: `sms` and `mms` are both `phone`.
+
+    PostgreSQL has it as the function `channel_family`.
+    """
+    return "phone" if channel in PHONE_CHANNELS else channel
+
+
+def key(channel: str, value: str) -> str:
+    """The normalised `value` as it is compared with others: of an e-mail the bare address, its
+    ASCII letters in lower case. Raises ValueError where that is none.
+
+    PostgreSQL has it as the function `address_key`; only of ASCII both know one lower case.
+    """
+    return email(value).translate(TO_LOWER) if channel == "email" else value
 
 
 def check_line(value: object) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from app.models import ApiToken
 
-Scope = Literal["submit", "read", "operate"]
+Scope = Literal["submit", "read", "operate", "receive"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PREFIX = "postroom_"
 HINT_CHARACTERS = len(PREFIX) + 5

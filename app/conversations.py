@@ -2,23 +2,20 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app import addresses
-from app.models import Conversation
+from app.models import Conversation, Message
 
-FAMILIES = {"sms": "phone", "mms": "phone"}
 Key = tuple[str, tuple[str, ...]]
 
 
 def key(channel: str, recipient: str, sender: str | None) -> Key:
     """What the messages of one conversation share: the channel family, and the participants
     without regard to who writes to whom."""
-    people = {recipient, sender or recipient}
-    if channel == "email":
-        people = {addresses.email(person).lower() for person in people}
-    return FAMILIES.get(channel, channel), tuple(sorted(people))
+    people = {addresses.key(channel, person) for person in (recipient, sender or recipient)}
+    return addresses.family(channel), tuple(sorted(people))
 
 
 def thread(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
@@ -36,6 +33,19 @@ def thread(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
         )
         found |= _find(connection, missing)
     return found
+
+
+def mark_read(connection: Connection, conversation_id: int, up_to: int | None) -> None:
+    """Note that somebody has read the conversation, to its message `up_to` or to its end. What
+    was read once stays so."""
+    last_read = select(func.max(Message.id)).where(Message.conversation_id == conversation_id)
+    if up_to is not None:
+        last_read = last_read.where(Message.id <= up_to)
+    connection.execute(
+        update(Conversation)
+        .where(Conversation.id == conversation_id)
+        .values(read_up_to=func.greatest(Conversation.read_up_to, last_read.scalar_subquery()))
+    )
 
 
 def _find(connection: Connection, keys: list[Key]) -> dict[Key, int]:

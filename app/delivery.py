@@ -1,6 +1,7 @@
-"""Carries one message: starts it, has its connector send it, and records what came of it.
+"""Carries one message: starts it, fetches its files, has its connector send it, and records what
+came of it.
 
-No transaction and no connection to PostgreSQL is held while the provider is being talked to.
+No transaction and no connection to PostgreSQL is held while anybody else is being talked to.
 """
 
 import logging
@@ -12,6 +13,7 @@ import redis
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from app import attachments, suppression
 from app.agents import Agent, Agents
 from app.db import autocommit, transaction
 from app.limits import RateLimiter
@@ -62,14 +64,16 @@ class Carrier:
         if refusal := self._over_limit(agent, message_id, claim):
             return refusal
         with autocommit() as connection:
-            lease = self._agents.send_lease(code)
-            started = delivery.start(connection, message_id, claim, lease)
+            started = delivery.start(connection, message_id, claim, self._agents.send_lease(code))
+            is_suppressed = started is None and delivery.refuse_suppressed(
+                connection, message_id, claim
+            )
         if started is None:
-            return Delivery("stale", timedelta(0))
+            return Delivery("suppressed" if is_suppressed else "stale", timedelta(0))
         begun = time.monotonic()
         outcome = self._send(agent, started)
         duration = timedelta(seconds=time.monotonic() - begun)
-        settled = _record(started, claim, outcome, duration, lease)
+        settled = _record(started, claim, outcome, duration)
         log.log(
             logging.INFO if outcome.status == "sent" else logging.WARNING,
             "message %s: %s",
@@ -118,7 +122,15 @@ class Carrier:
             gone = base.Rejected("profile", f"agent {agent.code} has no profile {started.profile}")
             return self._after_error(agent, started.tries, gone)
         try:
-            accepted = connector.send(started.message)
+            message = attachments.resolve(started.message, connector.attachment_sources)
+        except base.SendError as error:
+            return self._after_error(agent, started.tries, error)
+        except Exception:
+            log.exception("the attachments failed", extra={"message_id": started.message.id})
+            unsent = base.Unavailable("defect", "the attachments failed; see the log of the worker")
+            return self._after_error(agent, started.tries, unsent)
+        try:
+            accepted = connector.send(message)
         except base.SendError as error:
             return self._after_error(agent, started.tries, error)
         except Exception:
@@ -137,6 +149,7 @@ class Carrier:
             provider_message_id=accepted.provider_message_id,
             refused=refused,
             reply=accepted.reply,
+            polled=connector.polls and accepted.provider_message_id is not None,
         )
 
     def _after_error(self, agent: Agent, tries: int, error: base.SendError) -> Outcome:
@@ -150,12 +163,16 @@ class Carrier:
                     reason=f"waits: {agent.code} is misconfigured",
                 )
             case base.Rejected():
+                reason = str(error)
+                if error.suppress:
+                    reason += "; its recipient is suppressed from now on"
                 return Outcome(
                     status="failed",
                     result="rejected",
                     code=error.code,
                     detail=error.detail,
-                    reason=str(error),
+                    reason=reason,
+                    suppress=_suppression_reason(error.suppress),
                 )
             case base.Uncertain() if agent.on_uncertain == "hold":
                 return Outcome(
@@ -199,12 +216,16 @@ class Carrier:
         )
 
 
-def _record(
-    started: Started, claim: int, outcome: Outcome, duration: timedelta, lease: timedelta
-) -> bool:
+def _suppression_reason(suppress: base.Suppress) -> suppression.Reason | None:
+    if suppress == "opt_out":
+        return "opt_out"
+    return "dead_address" if suppress else None
+
+
+def _record(started: Started, claim: int, outcome: Outcome, duration: timedelta) -> bool:
     """Settle, again and again while PostgreSQL is out of reach: the provider's answer is known
-    only here. After `lease` somebody else may hold the message, so it ends there."""
-    give_up_at = time.monotonic() + lease.total_seconds()
+    only here. After its lease somebody else may hold the message, so it ends there."""
+    give_up_at = time.monotonic() + started.lease.total_seconds()
     while True:
         try:
             if outcome.result == "misconfigured":

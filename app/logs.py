@@ -20,9 +20,14 @@ from app.settings import settings
 SHOWN = ("message_id", "agent", "status", "duration_ms")
 """What a log call may pass as `extra` and see written; libraries pass more than may be."""
 
-# Celery says twice what became of a task, where ours says it once, with the message. urllib3
-# writes paths at DEBUG, which may hold recipients.
-QUIETER = {"celery.app.trace": "WARNING", "celery.worker.strategy": "WARNING", "urllib3": "INFO"}
+# Celery says twice what became of a task, where ours says it once, with the message. At DEBUG,
+# urllib3 writes paths, which may hold recipients, and botocore signatures.
+QUIETER = {
+    "botocore": "INFO",
+    "celery.app.trace": "WARNING",
+    "celery.worker.strategy": "WARNING",
+    "urllib3": "INFO",
+}
 
 QUOTES_VALUES = (psycopg2.Error, sqlalchemy.exc.SQLAlchemyError, pydantic.ValidationError)
 

@@ -43,6 +43,7 @@ OUTBOUND_STATUSES = (
     "expired",
 )
 PRIORITIES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
+SUPPRESSION_REASONS = ("hard_bounce", "complaint", "opt_out", "dead_address", "manual")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -65,11 +66,17 @@ class Conversation(Base):
     """Messages between the same participants on the same family of channels."""
 
     __tablename__ = "conversations"
-    __table_args__ = (UniqueConstraint("channel_family", "participants"),)
+    __table_args__ = (
+        UniqueConstraint("channel_family", "participants"),
+        Index("conversations_participants", "participants", postgresql_using="gin"),
+    )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     channel_family: Mapped[str]
     participants: Mapped[list[str]] = mapped_column(doc="sorted, normalised, without repeats")
+    read_up_to: Mapped[int] = mapped_column(
+        server_default="0", doc="the id of the last message that somebody has read"
+    )
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -136,6 +143,20 @@ class Message(Base):
         Index("messages_conversation", "conversation_id", "id"),
         Index("messages_reference", "reference", postgresql_where=text("reference IS NOT NULL")),
         Index("messages_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        Index("messages_uid", "uid", unique=True),
+        Index(
+            "messages_provider_message_id",
+            "provider_message_id",
+            "agent",
+            postgresql_where=text("provider_message_id IS NOT NULL"),
+        ),
+        Index(
+            "messages_inbound_key",
+            text("coalesce(agent, '')"),
+            "inbound_key",
+            unique=True,
+            postgresql_where=text("inbound_key IS NOT NULL"),
+        ),
         {
             "postgresql_with": {
                 "fillfactor": "80",
@@ -183,6 +204,9 @@ class Message(Base):
     error_code: Mapped[str | None]
     sent_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None] = mapped_column(doc="when nothing was left to do for us")
+    inbound_key: Mapped[str | None] = mapped_column(
+        doc="of an inbound message: what its provider repeats it by"
+    )
     conversation_id: Mapped[int | None] = mapped_column(ForeignKey("conversations.id"))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
 
@@ -193,6 +217,7 @@ class Attachment(Base):
     __tablename__ = "attachments"
     __table_args__ = (
         CheckConstraint("(content IS NULL) <> (url IS NULL)", name="source"),
+        CheckConstraint("sha256 ~* '^[0-9a-f]{64}$'", name="sha256"),
         Index("attachments_message", "message_id"),
     )
 
@@ -201,7 +226,8 @@ class Attachment(Base):
     name: Mapped[str]
     content_type: Mapped[str] = mapped_column(server_default="application/octet-stream")
     content: Mapped[bytes | None] = mapped_column(LargeBinary)
-    url: Mapped[str | None]
+    url: Mapped[str | None] = mapped_column(doc="http://, https:// or s3://bucket/key")
+    sha256: Mapped[str | None] = mapped_column(doc="of the content, in hexadecimal")
 
 
 class Attempt(Base):
@@ -239,6 +265,72 @@ class MessageEvent(Base):
     to_status: Mapped[str]
     reason: Mapped[str | None]
     happened_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Suppression(Base):
+    """An address that is not written to any more; see `app.suppression`."""
+
+    __tablename__ = "suppressions"
+    __table_args__ = (
+        UniqueConstraint("channel_family", "address"),
+        CheckConstraint(_one_of("reason", SUPPRESSION_REASONS), name="reason"),
+        Index(
+            "suppressions_message", "message_id", postgresql_where=text("message_id IS NOT NULL")
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    channel_family: Mapped[str]
+    address: Mapped[str]
+    reason: Mapped[str]
+    detail: Mapped[str | None]
+    agent: Mapped[str | None]
+    message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"))
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Receipt(Base):
+    """What a provider said of a message that it took; see `app.outbox.receipts`."""
+
+    __tablename__ = "receipts"
+    __table_args__ = (
+        UniqueConstraint("agent", "key"),
+        Index("receipts_message", "message_id"),
+        Index("receipts_pending", "agent", "provider_message_id", postgresql_where=text("pending")),
+        Index("receipts_unmatched", "received_at", postgresql_where=text("message_id IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    agent: Mapped[str]
+    key: Mapped[str] = mapped_column(doc="what the provider repeats this receipt by")
+    kind: Mapped[str]
+    message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    message_uid: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    provider_message_id: Mapped[str | None]
+    recipient: Mapped[str | None]
+    code: Mapped[str | None]
+    detail: Mapped[str | None]
+    payload: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    pending: Mapped[bool] = mapped_column(
+        server_default=text("true"), doc="whether its message cannot take it yet"
+    )
+    occurred_at: Mapped[datetime | None] = mapped_column(doc="as the provider says")
+    received_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Poll(Base):
+    """A message whose provider must be asked what became of it; see `app.polling`."""
+
+    __tablename__ = "polls"
+    __table_args__ = (Index("polls_due", "agent", "due_at"),)
+
+    message_id: Mapped[int] = mapped_column(
+        ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True
+    )
+    agent: Mapped[str]
+    polls: Mapped[int] = mapped_column(Integer, server_default="0", doc="that were made")
+    due_at: Mapped[datetime]
 
 
 class AgentState(Base):

@@ -13,6 +13,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from connectors.guard import Networks
+
+Language = Literal["de", "en", "es", "fr", "it", "pt", "ru"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -57,9 +60,21 @@ class Settings(BaseSettings):
 
     request_limit_bytes: PositiveInt = 25 * 1024 * 1024
     submit_rate_limits: tuple[str, ...] = ("1000/second",)
+    attachment_limit_bytes: PositiveInt = 25 * 1024 * 1024
+    attachment_networks: Networks = ()
+    s3_endpoint: str | None = Field(None, pattern="^https?://")
+    s3_region: str | None = None
     phone_region: str | None = Field(
         None, pattern="^[A-Z]{2}$", description="for numbers given without a country code"
     )
+
+    public_url: str = Field(
+        "http://127.0.0.1:8080", pattern=r"^https?://[^\s?#]+[^\s?#/]$", description="of the API"
+    )
+    webhook_limit_bytes: PositiveInt = 32 * 1024 * 1024
+    webhook_verify: Literal["token", "none"] = "token"
+    keyword_languages: tuple[Language, ...] = ("en",)
+    poll_seconds: PositiveFloat = 15.0
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"

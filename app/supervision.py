@@ -23,7 +23,7 @@ from app.embedded import write_private
 from app.processes import Process
 
 SETTLED_SECONDS = 10
-STOP_SECONDS = 150  # longer than the longest send, which a worker finishes first
+STOP_SECONDS = 210  # longer than the longest fetch and send, which a worker finishes first
 FAILURES_TO_GIVE_UP = 3
 
 _DAEMON = """\

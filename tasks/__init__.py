@@ -1,4 +1,4 @@
-"""The Celery side of Postroom: scan, deliver, housekeeping. Nothing imports it.
+"""The Celery side of Postroom: scan, deliver, poll, housekeeping. Nothing imports it.
 
 `celery -A tasks worker|beat|flower` starts here.
 """
@@ -8,12 +8,15 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging
 
-from app import logs
+from app import logs, token_store
 from tasks import broker
 from tasks.listener import Listener
 
 broker.install()
-celery = Celery("postroom", include=["tasks.deliver", "tasks.housekeeping", "tasks.scan"])
+token_store.install()
+celery = Celery(
+    "postroom", include=["tasks.deliver", "tasks.housekeeping", "tasks.poll", "tasks.scan"]
+)
 celery.config_from_object("celeryconfig")
 celery.steps["worker"].add(Listener)
 

@@ -10,6 +10,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from app.agents import Agents
+from app.attachment_errors import ERRORS
 from app.cli import main
 from app.settings import Settings
 
@@ -41,7 +42,7 @@ def _shown(value: object) -> str:
 
 
 def _configuration_table() -> dict[str, tuple[str, str]]:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", README.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.+?) \| (.+?) \|$", README.read_text(), re.MULTILINE)
     return {variable: (default, meaning) for variable, default, meaning in rows}
 
 
@@ -104,6 +105,11 @@ def _commands(command: click.Command, words: tuple[str, ...]) -> list[str]:
 def test_every_command_is_mentioned(command: str) -> None:
     text = " ".join((README.read_text() + OPERATIONS.read_text()).split())
     assert re.search(rf"\b{re.escape(command)}\b", text)
+
+
+def test_each_reason_to_have_no_attachment_is_explained() -> None:
+    rows = re.findall(r"^\| `(attachment_.+)` \| (.+) \| (.+) \|$", OPERATIONS.read_text(), re.M)
+    assert rows == [(row.code, row.outcome.__name__.lower(), row.meaning) for row in ERRORS]
 
 
 def test_the_example_of_agents_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from app.api import (
     problems,
     requests,
     scheduler,
+    suppressions,
+    webhooks,
 )
 from app.api.throttle import Throttle
 from app.settings import settings
@@ -23,6 +25,8 @@ SECTIONS = (
     interventions.section,
     scheduler.section,
     agents.section,
+    suppressions.section,
+    webhooks.section,
     health.section,
     docs.section,
 )

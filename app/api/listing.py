@@ -1,8 +1,5 @@
 """Which messages there are, and everything about one of them."""
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any
@@ -11,11 +8,11 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from app import addresses
-from app.api.problems import FieldError, invalid
+from app.api.pages import Paged, page_of
 from app.api.records import Direction, MessageDetail, MessagePage, MessageSummary, Status
 from app.api.schemas import Request
 from app.api.values import ONE_LINE, Code, Instant
-from app.models import Attachment, Attempt, Message, MessageEvent
+from app.models import Attachment, Attempt, Message, MessageEvent, Receipt
 from app.settings import settings
 from connectors.base import Channel
 
@@ -56,6 +53,13 @@ CONTENT = (
     Message.metadata_.label("metadata"),
     Message.refused,
 )
+FILE = (
+    Attachment.name.label("filename"),
+    Attachment.content_type,
+    Attachment.url,
+    Attachment.sha256,
+    func.octet_length(Attachment.content).label("size_bytes"),
+)
 
 # The table's constraint `lease` says the same. Said again, it lets the planner take the partial
 # indexes of the few messages under way, instead of walking past all the others.
@@ -88,7 +92,7 @@ class Filter(Request):
             if value is not None
         ]
         if self.recipient is not None:
-            found.append(Message.recipient.in_(_spellings(self.recipient)))
+            found.append(Message.recipient.in_(spellings(self.recipient)))
         if self.created_from is not None:
             found.append(Message.created_at >= self.created_from)
         if self.created_to is not None:
@@ -96,36 +100,24 @@ class Filter(Request):
         return found
 
 
-class MessageQuery(Filter):
+class MessageQuery(Filter, Paged):
     """Which messages to list, and where to go on."""
 
     status: list[Status] = Field([], max_length=20, description="any of these")
     direction: Direction | None = None
-    limit: int = Field(50, ge=1, le=200)
-    cursor: Annotated[str, Field(max_length=64), ONE_LINE] | None = Field(
-        None, description="the `next_cursor` of the page before"
-    )
 
 
 def page(connection: Connection, query: MessageQuery) -> MessagePage:
-    """One page of messages. Raises ProblemError for a cursor that is none of ours.
-
-    Ids only grow, so what arrives meanwhile moves nothing on the pages that follow.
-    """
+    """One page of messages. Raises ProblemError for a cursor that is none of ours."""
     conditions = query.conditions()
     if query.status:
         conditions.append(or_(*(_in_status(status) for status in set(query.status))))
     if query.direction is not None:
         conditions.append(Message.direction == query.direction)
-    if query.cursor is not None:
-        conditions.append(Message.id < _decoded(query.cursor))
-    rows = connection.execute(
-        select(*SUMMARY).where(*conditions).order_by(Message.id.desc()).limit(query.limit + 1)
-    ).mappings()
+    matching = select(*SUMMARY).where(*conditions)
+    rows, next_cursor = page_of(connection, matching, Message.id.expression, query)
     messages = [MessageSummary.model_validate(row) for row in rows]
-    shown = messages[: query.limit]
-    more = len(messages) > len(shown)
-    return MessagePage(messages=shown, next_cursor=_encoded(shown[-1].id) if more else None)
+    return MessagePage(messages=messages, next_cursor=next_cursor)
 
 
 def find(connection: Connection, message_id: int) -> MessageDetail | None:
@@ -138,16 +130,7 @@ def find(connection: Connection, message_id: int) -> MessageDetail | None:
     if message is None:
         return None
     replies = select(*SUMMARY).where(Message.parent_id == message_id).order_by(Message.id)
-    attachments = (
-        select(
-            Attachment.name.label("filename"),
-            Attachment.content_type,
-            Attachment.url,
-            func.octet_length(Attachment.content).label("size_bytes"),
-        )
-        .where(Attachment.message_id == message_id)
-        .order_by(Attachment.id)
-    )
+    attachments = select(*FILE).where(Attachment.message_id == message_id).order_by(Attachment.id)
     events = (
         select(
             MessageEvent.from_status,
@@ -170,12 +153,27 @@ def find(connection: Connection, message_id: int) -> MessageDetail | None:
         .where(Attempt.message_id == message_id)
         .order_by(Attempt.id)
     )
+    # Not what else the provider sent: that may tell of readers' devices, or of their cards.
+    receipts = (
+        select(
+            Receipt.kind,
+            Receipt.code,
+            Receipt.detail,
+            Receipt.recipient,
+            Receipt.provider_message_id,
+            Receipt.occurred_at,
+            Receipt.received_at,
+        )
+        .where(Receipt.message_id == message_id)
+        .order_by(Receipt.id)
+    )
     parts: Mapping[str, Any] = {
         name: connection.execute(statement).mappings().all()
         for name, statement in (
             ("attachments", attachments),
             ("events", events),
             ("attempts", attempts),
+            ("receipts", receipts),
             ("replies", replies),
         )
     }
@@ -187,24 +185,13 @@ def _in_status(status: str) -> ColumnElement[bool]:
     return and_(same, IMPLIED[status]) if status in IMPLIED else same
 
 
-def _spellings(recipient: str) -> set[str]:
-    """How a recipient that is written like this may be kept. In a query, a plus sign that was
+def spellings(address: str) -> set[str]:
+    """How an address that is written like this may be kept. In a query, a plus sign that was
     not escaped has become a space."""
-    given = f"+{recipient[1:]}" if recipient.startswith(" ") else recipient
-    found = {recipient, given}
+    given = f"+{address[1:]}" if address.startswith(" ") else address
+    found = {address, given}
     for channel in ("sms", "email"):
         with suppress(ValueError):
-            found.add(addresses.normalise(channel, given, settings().phone_region))
+            normal = addresses.normalise(channel, given, settings().phone_region)
+            found |= {normal, addresses.key(channel, normal)}
     return found
-
-
-def _encoded(last_id: int) -> str:
-    return base64.urlsafe_b64encode(b"before %d" % last_id).decode()
-
-
-def _decoded(cursor: str) -> int:
-    with suppress(binascii.Error, UnicodeEncodeError):
-        plain = base64.b64decode(cursor.encode("ascii"), b"-_", validate=True)
-        if found := re.fullmatch(rb"before ([1-9][0-9]{0,17})", plain):
-            return int(found[1])
-    raise invalid([FieldError(field="cursor", reason="is no cursor that we gave")])

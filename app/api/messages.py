@@ -3,34 +3,22 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from flask import Response, current_app
-from pydantic import BaseModel, Field, ValidationError
+from flask import Response
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from app import db
-from app.agents import agents
-from app.api import idempotency, security
+from app.api import idempotency
+from app.api.accepting import BUSY, Accepted, accept_one, once, read
 from app.api.listing import MessageQuery, find, page
-from app.api.operations import Answer, Operation, Section, respond
-from app.api.problems import FieldError, ProblemError, Rejection, field_errors, invalid
-from app.api.records import MessageDetail, MessagePage, Status
+from app.api.operations import Answer, Operation, Section
+from app.api.problems import FieldError, ProblemError, Rejection, invalid
+from app.api.records import MessageDetail, MessagePage
 from app.api.schemas import MOST_MESSAGES, EmailSubmission, Message, SmsSubmission, Submission
-from app.api.submission import Channel, RefusedError, draft
-from app.api.throttle import Throttle
+from app.api.submission import Channel, suppressed
 from app.outbox.accept import Draft, accept
 
 section = Section("messages")
-
-BUSY = frozenset({HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
-
-
-class Accepted(BaseModel):
-    """A message that will be sent."""
-
-    id: int
-    status: Status
-    conversation_id: int
-    reference: str | None
 
 
 class AcceptedItem(Accepted):
@@ -117,7 +105,7 @@ def list_messages(query: MessageQuery) -> MessagePage:
     Operation("GET", "/api/messages/<id:message_id>", {HTTPStatus.OK: MessageDetail}, scope="read")
 )
 def get_message(message_id: int) -> MessageDetail:
-    """Read one message, with its content, events, attempts and replies."""
+    """Read one message, with its content and all that happened to it."""
     with db.autocommit() as connection:
         found = find(connection, message_id)
     if found is None:
@@ -126,41 +114,12 @@ def get_message(message_id: int) -> MessageDetail:
 
 
 def _submit(model: type[Message], body: Any, channel: Channel | None) -> Response:
-    client = security.client().name
-    throttle: Throttle = current_app.extensions["throttle"]
-    throttle.count(client)
-    key = idempotency.key()
-    with db.transaction() as connection:
+    def answer(connection: Connection, client: str) -> Answer:
+        if isinstance(body, list) and model is Submission:
+            return _accept_list(connection, body, client)
+        return accept_one(connection, read(model, body, channel), client)
 
-        def answer() -> Response:
-            if isinstance(body, list) and model is Submission:
-                return respond(_accept_list(connection, body, client))
-            return respond(_accept_one(connection, _draft(model, body, channel), client))
-
-        return idempotency.once(connection, client, key, answer) if key else answer()
-
-
-def _draft(model: type[Message], body: Any, channel: Channel | None) -> Draft:
-    try:
-        return draft(model.model_validate(body), agents(), channel=channel)
-    except ValidationError as error:
-        raise invalid(field_errors(error)) from None
-    except RefusedError as error:
-        raise invalid(error.errors) from None
-
-
-def _accept_one(connection: Connection, message: Draft, client: str) -> Answer:
-    [kept] = accept(connection, [message], client)
-    return Answer(
-        Accepted(
-            id=kept.id,
-            status="outbox",
-            conversation_id=kept.conversation_id,
-            reference=message.reference,
-        ),
-        HTTPStatus.ACCEPTED,
-        {"Location": f"/api/messages/{kept.id}"},
-    )
+    return once(answer)
 
 
 def _accept_list(connection: Connection, bodies: list[Any], client: str) -> Answer:
@@ -170,9 +129,14 @@ def _accept_list(connection: Connection, bodies: list[Any], client: str) -> Answ
     rejected: list[Rejection] = []
     for index, body in enumerate(bodies):
         try:
-            drafts[index] = _draft(Submission, body, None)
+            drafts[index] = read(Submission, body, None)
         except ProblemError as problem:
             rejected.append(Rejection(index=index, errors=problem.errors))
+    for index, faults in zip([*drafts], suppressed(connection, [*drafts.values()]), strict=True):
+        if faults:
+            del drafts[index]
+            rejected.append(Rejection(index=index, errors=faults))
+    rejected.sort(key=lambda one: one.index)
     if not drafts:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "no message was accepted", rejected=rejected

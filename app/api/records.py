@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from connectors.base import Channel
+from connectors.inbound import ReceiptKind
 
 Direction = Literal["outbound", "inbound"]
 Status = Literal[
@@ -79,6 +80,18 @@ class AttemptView(BaseModel):
     finished_at: datetime
 
 
+class ReceiptView(BaseModel):
+    """What the provider said of a message that it took."""
+
+    kind: ReceiptKind
+    code: str | None = Field(description="the provider's")
+    detail: str | None
+    recipient: str | None
+    provider_message_id: str | None
+    occurred_at: datetime | None = Field(description="as the provider says")
+    received_at: datetime
+
+
 class AttachmentView(BaseModel):
     """A file, without its bytes."""
 
@@ -86,6 +99,7 @@ class AttachmentView(BaseModel):
     content_type: str
     size_bytes: int | None = Field(description="null where it is an address")
     url: str | None
+    sha256: str | None = Field(description="as it was given")
 
 
 class MessageDetail(MessageSummary):
@@ -105,4 +119,53 @@ class MessageDetail(MessageSummary):
     attachments: list[AttachmentView]
     events: list[EventView]
     attempts: list[AttemptView]
+    receipts: list[ReceiptView]
     replies: list[MessageSummary] = Field(description="inbound messages that answer this one")
+
+
+class LastMessage(BaseModel):
+    """The newest message of a conversation, in brief."""
+
+    id: int
+    direction: Direction
+    channel: Channel
+    status: Status
+    from_: str | None = Field(alias="from")
+    to: str
+    subject: str | None
+    preview: str = Field(description="the beginning of its body")
+    created_at: datetime
+
+
+class ConversationView(BaseModel):
+    """Messages between the same participants."""
+
+    id: int
+    channel_family: str = Field(description="the channel; of sms and mms `phone`")
+    participants: list[str] = Field(description="e-mail addresses in lower case")
+    created_at: datetime
+    message_count: int
+    unread_count: int = Field(description="inbound messages that were not marked as read")
+    last_message: LastMessage | None = Field(description="null once all have been deleted")
+
+
+class ConversationPage(BaseModel):
+    """Conversations, the one with the newest message first."""
+
+    conversations: list[ConversationView]
+    next_cursor: str | None = Field(description="null at the end")
+
+
+class ConversationMessage(MessageSummary):
+    """A message as a conversation shows it; the rest of it is at `/api/messages/{id}`."""
+
+    subject: str | None
+    body: str = Field(description="its first 65,536 characters")
+    attachments: list[AttachmentView]
+
+
+class ConversationMessagePage(BaseModel):
+    """Messages of a conversation, in both directions."""
+
+    messages: list[ConversationMessage]
+    next_cursor: str | None = Field(description="null at the end")

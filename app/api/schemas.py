@@ -18,14 +18,16 @@ from app.api.values import (
     FILE_NAME,
     HEADER_NAME,
     HTTP_ADDRESS,
-    MEDIA_TYPE,
     ONE_LINE,
+    S3_ADDRESS,
+    SHA256,
     TEXT,
     Code,
     Instant,
     Json,
     JsonObject,
 )
+from app.attachments import MEDIA_TYPE
 from connectors.base import Channel
 
 MOST_MESSAGES = 1000
@@ -54,10 +56,13 @@ Address = Annotated[str, Field(min_length=1, max_length=320), ONE_LINE]
 Priority = Annotated[
     Literal[0, 1, 2, 3, "immediate", "high", "medium", "low"], BeforeValidator(_no_boolean)
 ]
-HttpAddress = Annotated[str, StringConstraints(max_length=2048, pattern=HTTP_ADDRESS)]
+FileAddress = Annotated[
+    str, StringConstraints(max_length=2048, pattern=f"{HTTP_ADDRESS}|{S3_ADDRESS}")
+]
 FileName = Annotated[
     str, StringConstraints(min_length=1, max_length=255, pattern=FILE_NAME), ONE_LINE
 ]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
 MediaType = Annotated[str, StringConstraints(max_length=255, pattern=MEDIA_TYPE)]
 HeaderName = Annotated[str, StringConstraints(max_length=76, pattern=HEADER_NAME)]
 HeaderValue = Annotated[str, Field(max_length=998), ONE_LINE]
@@ -81,14 +86,21 @@ class ContentAttachment(Request):
         ),
     ]
     content_type: MediaType | None = Field(None, description="else by the end of its name")
+    sha256: Sha256 | None = Field(None, description="what the content must hash to")
 
 
 class LinkedAttachment(Request):
-    """A file by the address to fetch it at."""
+    """A file by its address: http, https or s3://bucket/key. It is fetched when the message is
+    sent, or handed on where the provider fetches by itself."""
 
-    url: HttpAddress
+    url: FileAddress
     filename: FileName | None = Field(None, description="else the last part of the address")
-    content_type: MediaType | None = Field(None, description="else by the end of its name")
+    content_type: MediaType | None = Field(
+        None, description="else as its server says, else by the end of its name"
+    )
+    sha256: Sha256 | None = Field(
+        None, description="what the content must hash to; only for agents that take content"
+    )
 
 
 def _attachment_kind(value: Any) -> str | None:
@@ -100,7 +112,7 @@ def _attachment_kind(value: Any) -> str | None:
 
 
 Attachment = Annotated[
-    Annotated[HttpAddress, Tag("<url>")]
+    Annotated[FileAddress, Tag("<url>")]
     | Annotated[ContentAttachment, Tag("<content>")]
     | Annotated[LinkedAttachment, Tag("<link>")],
     Discriminator(
@@ -111,14 +123,11 @@ Attachment = Annotated[
 ]
 
 
-class Message(Request):
-    """What a message may have, whichever its channel."""
+class Content(Request):
+    """What a message may have beside its recipient, whichever its channel."""
 
     channel: Channel | None = None
     type: Channel | None = Field(None, description="another name of `channel`")
-    to: Recipient = Field(
-        description="a phone number, an e-mail address, or what the channel's agents call it by"
-    )
     from_: Address | None = Field(
         None, alias="from", description="the sender; else the default of the agent's profile"
     )
@@ -147,6 +156,14 @@ class Message(Request):
     )
 
 
+class Message(Content):
+    """What a message may have, whichever its channel."""
+
+    to: Recipient = Field(
+        description="a phone number, an e-mail address, or what the channel's agents call it by"
+    )
+
+
 class Submission(Message):
     """A message to send. One of `channel` and `type` is needed."""
 
@@ -167,3 +184,10 @@ class EmailSubmission(Message):
 
     channel: Literal["email"] | None = None
     type: Literal["email"] | None = Field(None, description="another name of `channel`")
+
+
+class Reply(Content):
+    """A message to send in a conversation, which fills in what is left open: recipient, sender,
+    channel, agent and profile, and of an e-mail the subject and the headers of its thread."""
+
+    to: Recipient | None = Field(None, description="one of the participants")

@@ -1,27 +1,29 @@
 """From a request to a draft: every check that no type can express, each blaming its field."""
 
 import base64
-import mimetypes
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from app import addresses
+from sqlalchemy import Connection
+
+from app import addresses, suppression
 from app.agents import Agents, UnroutableError
 from app.api.problems import FieldError
 from app.api.schemas import Attachment, ContentAttachment, LinkedAttachment, Message
 from app.api.values import now
+from app.attachments import UNKNOWN_TYPE, content_type
 from app.models import PRIORITIES
 from app.outbox.accept import Draft
 from app.settings import settings
 from connectors import base
-from connectors.api import RESERVED_HEADERS
+from connectors.api_settings import RESERVED_HEADERS
 
 FURTHEST_SEND = timedelta(days=366)
 FURTHEST_EXPIRY = timedelta(days=732)
 LONGEST_SENDER = 128
-UNKNOWN_TYPE = "application/octet-stream"
 EMAIL_ONLY = ("html", "cc", "bcc", "reply_to")
 EMAIL_HEADERS = frozenset(
     {"from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "mime-version"}
@@ -106,6 +108,29 @@ def draft(message: Message, agents: Agents, *, channel: Channel | None = None) -
     )
 
 
+def suppressed(connection: Connection, drafts: Sequence[Draft]) -> list[list[FieldError]]:
+    """What of each draft is on the suppression list, and so keeps it from being accepted. One
+    statement for all."""
+    reached = [_reached(draft) for draft in drafts]
+    found = suppression.find(connection, {key for keys in reached for key in keys.values()})
+    return [
+        [
+            FieldError(field=field, reason=str(found[key]))
+            for field, key in keys.items()
+            if key in found
+        ]
+        for keys in reached
+    ]
+
+
+def _reached(draft: Draft) -> dict[str, suppression.Key]:
+    """Whom the draft goes to, by the field that says so."""
+    places = {"to": draft.recipient}
+    places |= {f"cc[{n}]": one for n, one in enumerate(draft.cc)}
+    places |= {f"bcc[{n}]": one for n, one in enumerate(draft.bcc)}
+    return {field: suppression.key(draft.channel, one) for field, one in places.items()}
+
+
 def _channel(message: Message, default: Channel | None, faults: _Faults) -> Channel:
     if message.channel and message.type and message.channel != message.type:
         faults.add("type", f"says otherwise than channel, {message.channel}")
@@ -180,35 +205,58 @@ def _attachments(
     for number, attachment in enumerate(given):
         field = f"attachments[{number}]"
         source = "content" if isinstance(attachment, ContentAttachment) else "url"
-        if source not in sources:
+        # What is behind an address can be fetched, and given as content.
+        if not sources or (source == "content" and source not in sources):
             takes = " or ".join(sorted(sources)) or "none"
             faults.add(field, f"the agent takes no attachment by {source}; it takes: {takes}")
             continue
         try:
-            files.append(_file(attachment))
-        except ValueError as error:
-            faults.add(f"{field}.{source}" if not isinstance(attachment, str) else field, error)
+            files.append(_file(attachment, sources))
+        except _FileError as error:
+            faults.add(f"{field}.{error.field}" if error.field else field, error)
+    limit = settings().attachment_limit_bytes
+    if sum(len(file.content or b"") for file in files) > limit:
+        faults.add("attachments", f"larger than {limit} bytes together")
     return files
 
 
-def _file(attachment: Attachment) -> base.Attachment:
-    """Raises ValueError for content that is no base64, and for an address without a valid host."""
+class _FileError(ValueError):
+    """What is wrong with a `field` of an attachment, or with all of one that has no fields."""
+
+    def __init__(self, field: str | None, reason: object) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
+def _file(attachment: Attachment, sources: frozenset[base.AttachmentSource]) -> base.Attachment:
     if isinstance(attachment, ContentAttachment):
-        return base.Attachment(
-            attachment.filename,
-            attachment.content_type or _guess(attachment.filename),
-            content=base64.b64decode(attachment.content, validate=True),
-        )
-    if isinstance(attachment, str):
-        attachment = LinkedAttachment(url=attachment)
-    name = attachment.filename or _last_part(attachment.url)
-    return base.Attachment(name, attachment.content_type or _guess(name), url=attachment.url)
+        return _file_of_content(attachment)
+    link = LinkedAttachment(url=attachment) if isinstance(attachment, str) else attachment
+    if link.sha256 and "content" not in sources:
+        raise _FileError("sha256", "the provider fetches the file, and nobody would check it")
+    try:
+        name = link.filename or _last_part(link.url)
+    except ValueError as error:  # no valid host
+        raise _FileError(None if isinstance(attachment, str) else "url", error) from None
+    return base.Attachment(
+        name, link.content_type or UNKNOWN_TYPE, url=link.url, sha256=link.sha256
+    )
+
+
+def _file_of_content(attachment: ContentAttachment) -> base.Attachment:
+    try:
+        content = base64.b64decode(attachment.content, validate=True)
+    except ValueError as error:
+        raise _FileError("content", error) from None
+    if attachment.sha256 and attachment.sha256.lower() != hashlib.sha256(content).hexdigest():
+        raise _FileError("sha256", "the content has another")
+    media_type = content_type(attachment.filename, attachment.content_type or "")
+    return base.Attachment(
+        attachment.filename, media_type, content=content, sha256=attachment.sha256
+    )
 
 
 def _last_part(url: str) -> str:
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    path = url if url.startswith("s3://") else unquote(urlsplit(url).path)
+    name = PurePosixPath(path).name
     return "".join(character for character in name if character.isprintable()) or "attachment"
-
-
-def _guess(name: str) -> str:
-    return mimetypes.guess_type(name, strict=False)[0] or UNKNOWN_TYPE

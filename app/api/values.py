@@ -22,8 +22,9 @@ DEEPEST_JSON = 32
 
 HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 HTTP_ADDRESS = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-~]*)?$"
+S3_ADDRESS = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\u0000-\u001f\u007f]{1,1024}$"
+SHA256 = r"^[0-9A-Fa-f]{64}$"
 FILE_NAME = r"^[^/\\\u0000-\u001f\u007f]+$"
-MEDIA_TYPE = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[!-~ ]+)?$"
 BASE64 = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 CODE = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
@@ -123,6 +124,16 @@ def _whole(value: Any) -> Any:
 
 Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
 """A whole number. To JSON 1.0 is one too; a text is none."""
+
+
+def _flag(value: Any) -> bool:
+    if value not in ("true", "false"):
+        raise PydanticCustomError("flag", "give true or false")
+    return bool(value == "true")
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""Yes or no in a query, in JSON's words."""
 
 
 def now() -> datetime:

@@ -26,6 +26,7 @@ MODULES = {
     "resume": "app.cli.pause",
     "token": "app.cli.token",
     "agents": "app.cli.agents",
+    "suppressions": "app.cli.suppressions",
 }
 
 EPILOG = """\

@@ -17,7 +17,7 @@ from app.api import listing
 from app.api.problems import FieldError, field_errors
 from app.api.records import EventView
 from app.api.schemas import Submission
-from app.api.submission import RefusedError, draft
+from app.api.submission import RefusedError, draft, suppressed
 from app.cli.output import BY, CommandError, NothingToDoError, clean, json_option, print_json
 from app.db import autocommit, transaction
 from app.outbox.accept import Draft, accept
@@ -55,6 +55,9 @@ def send(*, files: tuple[Path, ...], wait: bool, as_json: bool, **fields: str | 
     """
     message = _draft({name: value for name, value in fields.items() if value is not None}, files)
     with transaction() as connection:
+        [faults] = suppressed(connection, [message])
+        if faults:
+            raise _refused(faults)
         [kept] = accept(connection, [message], BY)
     if as_json:
         print_json(

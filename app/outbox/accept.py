@@ -1,5 +1,6 @@
 """Into the outbox: messages from the API, and those that programs INSERT by themselves."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, text
 
-from app import addresses, conversations
+from app import addresses, conversations, suppression
 from app.agents import Agents, UnroutableError
 from app.models import Attachment, Message
 from app.settings import settings
@@ -72,6 +73,7 @@ def accept(connection: Connection, drafts: Sequence[Draft], submitted_by: str) -
             "content_type": file.content_type,
             "content": file.content,
             "url": file.url,
+            "sha256": file.sha256,
         }
         for kept, draft in zip(answer, drafts, strict=True)
         for file in draft.attachments
@@ -118,18 +120,21 @@ FOR UPDATE SKIP LOCKED
 COMPLETE = text("""
 UPDATE messages
 SET agent = found.agent, sender = found.sender, recipient = found.recipient,
+    cc = ARRAY(SELECT jsonb_array_elements_text(found.copies -> 'cc')),
+    bcc = ARRAY(SELECT jsonb_array_elements_text(found.copies -> 'bcc')),
     conversation_id = found.conversation_id
 FROM unnest(
     CAST(:ids AS bigint[]), CAST(:agents AS text[]), CAST(:senders AS text[]),
-    CAST(:recipients AS text[]), CAST(:conversations AS bigint[])
-) AS found(id, agent, sender, recipient, conversation_id)
+    CAST(:recipients AS text[]), CAST(:copies AS jsonb[]), CAST(:conversations AS bigint[])
+) AS found(id, agent, sender, recipient, copies, conversation_id)
 WHERE messages.id = found.id
 """)
 
 REFUSE = text("""
 UPDATE messages
-SET status = 'failed', error_code = 'refused', reason = found.reason, finished_at = now()
-FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[])) AS found(id, reason)
+SET status = 'failed', error_code = found.code, reason = found.reason, finished_at = now()
+FROM unnest(CAST(:ids AS bigint[]), CAST(:codes AS text[]), CAST(:reasons AS text[]))
+    AS found(id, code, reason)
 WHERE messages.id = found.id
 """)
 
@@ -142,20 +147,39 @@ class _Completion:
     agent: str
     sender: str | None
     recipient: str
+    cc: list[str]
+    bcc: list[str]
     key: conversations.Key
+    reached: list[suppression.Key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a message that came by a plain INSERT is not sent."""
+
+    id: int
+    code: str
+    reason: str
 
 
 def adopt(connection: Connection, agents: Agents) -> None:
     """Complete messages that came by a plain INSERT, up to 1,000 at once: normalise their
     addresses, choose their agents, find their conversations. One that cannot be sent fails and
     says why."""
-    found: list[_Completion] = []
-    refused: dict[int, str] = {}
+    complete: list[_Completion] = []
+    refused: list[_Refusal] = []
     for row in connection.execute(UNADOPTED, {"at_once": ADOPT_AT_ONCE}).all():
         try:
-            found.append(_complete(row, agents))
+            complete.append(_complete(row, agents))
         except UnroutableError as error:
-            refused[row.id] = f"{error.field}: {error}"
+            refused.append(_Refusal(row.id, "refused", f"{error.field}: {error}"))
+    listed = suppression.find(connection, {key for one in complete for key in one.reached})
+    found: list[_Completion] = []
+    for one in complete:
+        if entry := next((listed[key] for key in one.reached if key in listed), None):
+            refused.append(_Refusal(one.id, suppression.ERROR_CODE, str(entry)))
+        else:
+            found.append(one)
     if found:
         ids = conversations.thread(connection, [one.key for one in found])
         connection.execute(
@@ -165,11 +189,19 @@ def adopt(connection: Connection, agents: Agents) -> None:
                 "agents": [one.agent for one in found],
                 "senders": [one.sender for one in found],
                 "recipients": [one.recipient for one in found],
+                "copies": [json.dumps({"cc": one.cc, "bcc": one.bcc}) for one in found],
                 "conversations": [ids[one.key] for one in found],
             },
         )
     if refused:
-        connection.execute(REFUSE, {"ids": [*refused], "reasons": [*refused.values()]})
+        connection.execute(
+            REFUSE,
+            {
+                "ids": [one.id for one in refused],
+                "codes": [one.code for one in refused],
+                "reasons": [one.reason for one in refused],
+            },
+        )
 
 
 def _complete(row: Row[Any], agents: Agents) -> _Completion:
@@ -180,6 +212,11 @@ def _complete(row: Row[Any], agents: Agents) -> _Completion:
     with _blaming("sender"):
         sender = row.sender and addresses.normalise_sender(row.channel, row.sender, region)
     _check_headers(row)
+    copies = {"cc": row.cc, "bcc": row.bcc}
+    if row.channel == "email":
+        for name, given in copies.items():
+            with _blaming(name):
+                copies[name] = [addresses.mailbox(one) for one in given]
     agent = agents.choose(
         channel=row.channel,
         recipient=recipient,
@@ -189,7 +226,10 @@ def _complete(row: Row[Any], agents: Agents) -> _Completion:
     )
     sender = sender or agents.default_sender(agent.code, row.profile)
     key = conversations.key(row.channel, recipient, sender)
-    return _Completion(row.id, agent.code, sender, recipient, key)
+    reached = [
+        suppression.key(row.channel, one) for one in (recipient, *copies["cc"], *copies["bcc"])
+    ]
+    return _Completion(row.id, agent.code, sender, recipient, **copies, key=key, reached=reached)
 
 
 def _check_headers(row: Row[Any]) -> None:

@@ -2,40 +2,70 @@
 for the claim: whoever holds an older one changes nothing."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Connection, Row, TextClause, select, text
 
+from app import suppression
+from app.attachments import FETCH_LIMIT
 from app.models import Attachment
+from app.outbox import receipts
+from app.texts import storable
 from connectors import base
 
-START = text("""
+FIRST_POLL = timedelta(seconds=30)
+
+TAKE = """
 UPDATE messages
 SET status = 'sending', reason = NULL, attempts = attempts + 1,
-    lease_until = now() + :lease * interval '1 second'
-WHERE id = :id AND claim = :claim
+    lease_until = now() + interval '1 second' * (:lease + CASE WHEN EXISTS (
+        SELECT FROM attachments WHERE message_id = messages.id AND url IS NOT NULL
+    ) THEN :fetch_limit ELSE 0 END)
+"""
+
+MAY_START = """
+WHERE messages.id = :id AND claim = :claim
     AND status IN ('queued', 'retry') AND lease_until IS NOT NULL
     AND due_at <= now() AND (expires_at IS NULL OR expires_at > now())
     AND EXISTS (SELECT FROM scheduler_state WHERE running)
     AND NOT EXISTS (SELECT FROM agent_states WHERE agent_states.agent = messages.agent AND paused)
+"""
+
+# One probe of an index for each address that is still to be served.
+SUPPRESSED = """
+SELECT suppressions.*
+FROM unnest(coalesce(remaining, recipient || cc || bcc)) AS served(address)
+JOIN suppressions ON suppressions.channel_family = channel_family(messages.channel)
+    AND suppressions.address = address_key(messages.channel, served.address)
+"""
+
+TELL = """
 RETURNING id, CAST(uid AS text) AS uid, channel, agent, profile, sender, recipient, cc, bcc,
     reply_to, subject, body, html, headers, payload, metadata, reference, created_at, remaining,
-    attempts, EXISTS(SELECT FROM attachments WHERE message_id = messages.id) AS has_attachments
-""")
+    attempts, lease_until - now() AS lease,
+    EXISTS(SELECT FROM attachments WHERE message_id = messages.id) AS has_attachments
+"""
+
+START = text(f"{TAKE} {MAY_START} AND NOT EXISTS ({SUPPRESSED}) {TELL}")
+
+ENTRY_OF = "SELECT entry.* FROM messages CROSS JOIN LATERAL"
+FIND_SUPPRESSED = text(f"{ENTRY_OF} ({SUPPRESSED}) AS entry {MAY_START}")
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A message that this process may now send, once. `tries` counts this one too."""
+    """A message that this process may now send, once, within `lease`. `tries` counts this one
+    too."""
 
     message: base.OutboundMessage
     agent: str
     profile: str
     tries: int
+    lease: timedelta
 
 
 def profile_of(connection: Connection, message_id: int, claim: int) -> str | None:
@@ -51,28 +81,45 @@ def profile_of(connection: Connection, message_id: int, claim: int) -> str | Non
 
 
 def start(connection: Connection, message_id: int, claim: int, lease: timedelta) -> Started | None:
-    """Begin to send a message under `claim`, held for `lease`.
+    """Begin to send a message under `claim`, held for `lease`, and where it has files to fetch
+    for as long as that may take besides.
 
     None where it is not for this claim to send: a doubled or late task, or one that was
-    cancelled, paused or expired meanwhile.
+    cancelled, paused, expired or suppressed meanwhile.
     """
-    row = connection.execute(
-        START, {"id": message_id, "claim": claim, "lease": lease.total_seconds()}
-    ).one_or_none()
+    values = {
+        "id": message_id,
+        "claim": claim,
+        "lease": lease.total_seconds(),
+        "fetch_limit": FETCH_LIMIT.total_seconds(),
+    }
+    row = connection.execute(START, values).one_or_none()
     if row is None:
         return None
     files = _attachments(connection, message_id) if row.has_attachments else ()
-    return Started(_message(row, files), row.agent, row.profile, row.attempts)
+    return Started(_message(row, files), row.agent, row.profile, row.attempts, row.lease)
 
 
 def _attachments(connection: Connection, message_id: int) -> tuple[base.Attachment, ...]:
     rows = connection.execute(
-        select(Attachment.name, Attachment.content_type, Attachment.content, Attachment.url)
+        select(
+            Attachment.name,
+            Attachment.content_type,
+            Attachment.content,
+            Attachment.url,
+            Attachment.sha256,
+        )
         .where(Attachment.message_id == message_id)
         .order_by(Attachment.id)
     )
     return tuple(
-        base.Attachment(row.name, row.content_type, row.content and bytes(row.content), row.url)
+        base.Attachment(
+            name=row.name,
+            content_type=row.content_type,
+            content=None if row.content is None else bytes(row.content),
+            url=row.url,
+            sha256=row.sha256,
+        )
         for row in rows
     )
 
@@ -106,7 +153,8 @@ class Outcome:
 
     `status` is the one it takes: sent, retry, failed, unknown, or outbox where the try does not
     count. `wait` is the time until it is due again; with `held` a Celery retry waits for that
-    moment, else the scan takes it up.
+    moment, else the scan takes it up. `suppress` says why its recipient must not be written to
+    again.
     """
 
     status: str
@@ -120,11 +168,14 @@ class Outcome:
     refused: Mapping[str, str] | None = None
     remaining: tuple[str, ...] | None = None
     reply: base.Reply | None = None
+    suppress: suppression.Reason | None = None
+    polled: bool = False
 
 
 RECORD_ATTEMPT = """
 INSERT INTO attempts (message_id, claim, agent, outcome, code, detail, duration_ms)
 SELECT id, :claim, :agent, :result, :code, :detail, :duration_ms FROM settled
+RETURNING (SELECT settled.said FROM settled)
 """
 
 SETTLED = """
@@ -142,8 +193,7 @@ WITH settled AS (
         remaining = CASE WHEN :status <> 'sent'
             THEN coalesce(CAST(:remaining AS text[]), remaining) END
     WHERE id = :id AND claim = :claim AND status = 'sending'
-    RETURNING id, channel, agent, profile, sender, recipient, subject, conversation_id
-)"""
+"""
 
 # The provider took what had been given up for lost: whatever became of the message since, it has
 # been sent, unless somebody is sending it again or a later try has ended well.
@@ -156,7 +206,16 @@ WITH settled AS (
         remaining = NULL
     WHERE id = :id AND claim > :claim
         AND status IN ('outbox', 'queued', 'retry', 'unknown', 'failed', 'cancelled', 'expired')
-    RETURNING id, channel, agent, profile, sender, recipient, subject, conversation_id
+"""
+
+# With whether the provider has said anything of it before it was settled.
+RETURNING = """
+    RETURNING id, channel, agent, profile, sender, recipient, subject, conversation_id,
+        EXISTS (SELECT FROM receipts WHERE pending AND message_id = messages.id) OR EXISTS (
+            SELECT FROM receipts
+            WHERE pending AND receipts.agent = messages.agent
+                AND receipts.provider_message_id = messages.provider_message_id
+        ) AS said
 )"""
 
 KEEP_REPLY = """, kept AS (
@@ -169,14 +228,26 @@ KEEP_REPLY = """, kept AS (
     FROM settled
 )"""
 
-SETTLE = {
-    False: text(SETTLED + RECORD_ATTEMPT),
-    True: text(SETTLED + KEEP_REPLY + RECORD_ATTEMPT),
-}
-SETTLE_LATE = {
-    False: text(SETTLED_LATE + RECORD_ATTEMPT),
-    True: text(SETTLED_LATE + KEEP_REPLY + RECORD_ATTEMPT),
-}
+SUPPRESS = """, suppressed AS (
+    INSERT INTO suppressions (
+        channel_family, address, reason, detail, agent, message_id, created_by
+    )
+    SELECT channel_family(channel), address_key(channel, recipient), :suppress, :code, agent, id,
+        'postroom'
+    FROM settled
+    ON CONFLICT (channel_family, address) DO NOTHING
+)"""
+
+WATCH = """, watched AS (
+    INSERT INTO polls (message_id, agent, due_at)
+    SELECT id, agent, now() + CAST(:first_poll AS interval) FROM settled
+    ON CONFLICT (message_id) DO UPDATE SET polls = 0, due_at = excluded.due_at
+)"""
+
+
+@cache
+def _settling(settled: str, *further: str) -> TextClause:
+    return text("".join([settled, RETURNING, *further, RECORD_ATTEMPT]))
 
 
 def settle(
@@ -193,26 +264,37 @@ def settle(
         "claim": claim,
         "agent": started.agent,
         "status": outcome.status,
-        "reason": _text(outcome.reason),
+        "reason": storable(outcome.reason),
         "error_code": None if outcome.status == "sent" else outcome.code,
         "finished": outcome.status in {"sent", "failed", "unknown"},
         "wait": outcome.wait.total_seconds(),
         "held": None if outcome.held is None else outcome.held.total_seconds(),
-        "provider_message_id": _text(outcome.provider_message_id),
-        "refused": json.dumps({_text(k): _text(v) for k, v in (outcome.refused or {}).items()}),
+        "provider_message_id": storable(outcome.provider_message_id),
+        "refused": json.dumps(storable(outcome.refused or {})),
         "remaining": None if outcome.remaining is None else list(outcome.remaining),
         "result": outcome.result,
-        "code": _text(outcome.code),
-        "detail": _text(outcome.detail),
+        "code": storable(outcome.code),
+        "detail": storable(outcome.detail),
         "duration_ms": duration // timedelta(milliseconds=1),
-        "reply": _text(outcome.reply.body if outcome.reply else None),
+        "reply": storable(outcome.reply.body if outcome.reply else None),
+        "suppress": outcome.suppress,
+        "first_poll": FIRST_POLL,
     }
-    has_reply = outcome.reply is not None
-    if connection.execute(SETTLE[has_reply], values).rowcount == 1:
-        return True
-    if outcome.status != "sent":
-        return False
-    return connection.execute(SETTLE_LATE[has_reply], values).rowcount == 1
+    further = [
+        part
+        for part, wanted in (
+            (KEEP_REPLY, outcome.reply),
+            (SUPPRESS, outcome.suppress),
+            (WATCH, outcome.polled),
+        )
+        if wanted
+    ]
+    said = connection.execute(_settling(SETTLED, *further), values).scalar_one_or_none()
+    if said is None and outcome.status == "sent":
+        said = connection.execute(_settling(SETTLED_LATE, *further), values).scalar_one_or_none()
+    if said:
+        receipts.match(connection, started.message.id)
+    return said is not None
 
 
 def release(
@@ -246,6 +328,12 @@ def refuse(connection: Connection, message_id: int, claim: int, code: str, reaso
     )
 
 
-def _text(value: str | None) -> str | None:
-    """`value` as PostgreSQL can hold it, whatever a provider sent: without NUL and surrogates."""
-    return value and re.sub("[\0\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", value)
+def refuse_suppressed(connection: Connection, message_id: int, claim: int) -> bool:
+    """Fail a queued message that could be started but for the suppression list. Returns whether
+    it is one. No try is counted."""
+    row = connection.execute(FIND_SUPPRESSED, {"id": message_id, "claim": claim}).first()
+    if row is None:
+        return False
+    reason = str(suppression.Entry.of(row))
+    refuse(connection, message_id, claim, suppression.ERROR_CODE, reason)
+    return True

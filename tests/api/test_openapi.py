@@ -18,6 +18,8 @@ BEYOND_THE_SCHEMA = {
     r"|send_at|expires_at|headers|\[\d+\].*)\b",
     "list_messages": "^cursor$",
     "replay_many": "^$",
+    "list_suppressions": "^cursor$",
+    "add_suppression": "^address$",
 }
 
 

@@ -1,3 +1,5 @@
+import base64
+import hashlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,9 @@ from app.api import create_app
 SMS = {"from": "+12016661234", "to": "+18045551234", "body": "hi"}
 EMAIL = {"from": "user@example.com", "to": "contact@example.org", "body": "hi"}
 FILE = {"filename": "a.txt", "content": "aGk="}
+SHA256 = hashlib.sha256(b"hi").hexdigest()
 LINK = "https://example.com/files/image%20one.png?size=1"
+UNKNOWN = "application/octet-stream"
 
 
 def _in(**change: float) -> str:
@@ -86,7 +90,7 @@ def test_every_field_is_kept(client: FlaskClient) -> None:
         "bcc": ["d@example.org"],
         "reply_to": "e@example.org",
         "headers": {"X-Campaign": "spring"},
-        "attachments": [{**FILE, "content_type": "text/x-note"}],
+        "attachments": [{**FILE, "content_type": "text/x-note", "sha256": SHA256}],
         "priority": "immediate",
         "send_at": send_at.isoformat(),
         "expires_at": (send_at + timedelta(hours=1)).isoformat(),
@@ -105,8 +109,58 @@ def test_every_field_is_kept(client: FlaskClient) -> None:
     assert kept["reference"] == "order-1"
     assert kept["metadata"] == {"customer": 7, "timestamp": "2024-11-01T14:00:00+00:00"}
     assert kept["attachments"] == [
-        {"filename": "a.txt", "content_type": "text/x-note", "size_bytes": 2, "url": None}
+        {
+            "filename": "a.txt",
+            "content_type": "text/x-note",
+            "size_bytes": 2,
+            "url": None,
+            "sha256": SHA256,
+        }
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "kind"),
+    [
+        (LINK, "image one.png", UNKNOWN),
+        ({"url": LINK}, "image one.png", UNKNOWN),
+        ({"url": LINK, "filename": "b.pdf", "content_type": "a/b"}, "b.pdf", "a/b"),
+        ({"url": "https://example.com"}, "attachment", UNKNOWN),
+        ({"url": "https://example.com/a", "sha256": SHA256.upper()}, "a", UNKNOWN),
+        ("s3://bills/2026/in voice%20é.pdf", "in voice%20é.pdf", UNKNOWN),
+        ({"url": "s3://my.bills-1/a?b#c"}, "a?b#c", UNKNOWN),
+    ],
+)
+def test_an_address_is_kept_to_be_fetched_later(
+    client: FlaskClient, given: Any, name: str, kind: str
+) -> None:
+    answer = client.post("/api/messages/email", json={**EMAIL, "attachments": [given]})
+    assert answer.status_code == 202
+    link = {"url": given} if isinstance(given, str) else given
+    [kept] = client.get(answer.headers["Location"]).get_json()["attachments"]
+    assert kept == {
+        "filename": name,
+        "content_type": kind,
+        "size_bytes": None,
+        "url": link["url"],
+        "sha256": link.get("sha256"),
+    }
+
+
+@pytest.mark.parametrize(("size_bytes", "status"), [(50, 202), (51, 422)])
+def test_content_has_a_limit_together(
+    environment: pytest.MonkeyPatch, client: FlaskClient, size_bytes: int, status: int
+) -> None:
+    environment.setenv("POSTROOM_ATTACHMENT_LIMIT_BYTES", "100")
+    _settings_anew()
+    files = [
+        {"filename": "a", "content": base64.b64encode(bytes(size)).decode()}
+        for size in (50, size_bytes)
+    ]
+    answer = client.post("/api/messages/email", json={**EMAIL, "attachments": files})
+    assert answer.status_code == status
+    if status == 422:
+        assert [error["field"] for error in answer.get_json()["errors"]] == ["attachments"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +211,33 @@ def test_every_field_is_kept(client: FlaskClient) -> None:
         ("email", {"headers": {"X A": "a"}}, "headers.X A", "pattern"),
         ("email", {"headers": {"BCC": "x@example.org"}}, "headers.BCC", "not for the message"),
         ("email", {"headers": {"Content-Type": "x"}}, "headers.Content-Type", "not for"),
-        ("email", {"attachments": [LINK]}, "attachments[0]", "takes: content"),
+        ("email", {"attachments": ["ftp://example.com/a"]}, "attachments[0]", "pattern"),
+        ("email", {"attachments": ["s3://Bills/a.pdf"]}, "attachments[0]", "pattern"),
+        ("email", {"attachments": ["s3://bills/"]}, "attachments[0]", "pattern"),
+        ("email", {"attachments": ["s3://bills/a\nb"]}, "attachments[0]", "pattern"),
+        ("email", {"attachments": ["s3://bills/\ud800"]}, "attachments[0]", "unicode"),
+        ("email", {"attachments": ["http://[::z]/a"]}, "attachments[0]", "pattern"),
+        ("email", {"attachments": ["http://[::1/a"]}, "attachments[0]", "pattern"),
+        ("email", {"attachments": [{"url": "http://[1:2]:99999/"}]}, "attachments[0].url", "IPv6"),
+        ("email", {"attachments": [{**FILE, "url": LINK}]}, "attachments[0].url", "no such field"),
+        (
+            "email",
+            {"attachments": [{"url": LINK, "sha256": "12"}]},
+            "attachments[0].sha256",
+            "pattern",
+        ),
+        (
+            "email",
+            {"attachments": [{**FILE, "sha256": "0" * 64}]},
+            "attachments[0].sha256",
+            "another",
+        ),
+        (
+            "sms",
+            {"attachments": [{"url": LINK, "sha256": SHA256}], "type": "mms"},
+            "attachments[0].sha256",
+            "nobody would check",
+        ),
         ("email", {"attachments": [{"filename": "a"}]}, "attachments[0].url", "required"),
         ("email", {"attachments": [7]}, "attachments[0]", "an object"),
         (
@@ -291,8 +371,9 @@ def _statements() -> Any:
 
 @pytest.mark.parametrize(
     ("headers", "most"),
-    # token, conversation, message; with a key also its lock, its answer, and keeping that
-    [({}, 3), ({"Idempotency-Key": "a"}, 6)],
+    # token, suppression, conversation, message; with a key also its lock, its answer, and keeping
+    # that
+    [({}, 4), ({"Idempotency-Key": "a"}, 7)],
 )
 def test_a_submission_costs_few_statements(
     client: FlaskClient, headers: dict[str, str], most: int

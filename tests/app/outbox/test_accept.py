@@ -209,6 +209,10 @@ def test_what_it_left_open_is_completed(
         ({"subject": "hi\r\nBcc: eve@example.com"}, "subject: must not contain CR, LF or NUL"),
         ({"reply_to": "a@b.cd\n"}, "reply_to: must not contain CR, LF or NUL"),
         ({"cc": ["a@b.cd", "x\ny"]}, "cc: must not contain CR, LF or NUL"),
+        (
+            {"channel": "email", "recipient": "a@b.cd", "cc": ["e@f.gh", "ann"]},
+            "cc: not an e-mail address",
+        ),
         ({"bcc": [None]}, "bcc: must hold texts and nothing else"),
         ({"headers": json.dumps({"X": "a\nB: c"})}, "headers: must not contain CR, LF or NUL"),
         ({"headers": json.dumps({"X\n": "a"})}, "headers: must not contain CR, LF or NUL"),

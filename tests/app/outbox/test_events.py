@@ -102,3 +102,17 @@ def test_the_bell_rings_for_what_a_scan_may_take_and_for_nothing_else(
     with listener(database) as listening:
         action(outbox)
         assert heard(listening, outbox) == rings
+
+
+def test_very_many_messages_can_change_in_one_statement(outbox: Outbox) -> None:
+    outbox.at(outbox.one(), "cancelled")  # the first call of the trigger, which it plans for
+    outbox.execute(
+        "INSERT INTO messages (channel, recipient, body)"
+        " SELECT 'sms', '+4915112345678', 'hi' FROM generate_series(1, 20000)"
+    )
+    # More than the time that a statement is given, if the trigger compared each row with each.
+    outbox.execute("UPDATE messages SET status = 'cancelled' WHERE status = 'outbox'")
+    events = outbox.execute(
+        "SELECT count(*) FROM message_events WHERE to_status = 'cancelled'"
+    ).scalar_one()
+    assert events == 20_001

@@ -1,4 +1,5 @@
-"""What a scan costs depends on what it takes, not on what waits."""
+"""What a scan costs depends on what it takes, and a start on its message: not on what else there
+is."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,8 @@ from outbox_driver import LEASE, Outbox
 from sqlalchemy import TextClause, text
 
 from app import db
-from app.outbox import claims
+from app.attachments import FETCH_LIMIT
+from app.outbox import claims, delivery
 
 WAITING = 20_000
 AGENTS = ["a", "b", "c", "d"]
@@ -125,3 +127,32 @@ def test_a_sweep_reads_only_the_leases_that_ran_out(crowded: Outbox) -> None:
     )
     assert "Seq Scan" not in {kind for kind, _ in scans(found)}
     assert rows_read(found) <= 4 * ROOM
+
+
+def test_a_start_probes_the_suppression_list_once_for_each_address(outbox: Outbox) -> None:
+    outbox.execute(
+        "INSERT INTO suppressions (channel_family, address, reason, created_by)"
+        " SELECT 'email', n || '@example.com', 'complaint', 'tests'"
+        " FROM generate_series(1, :entries) AS n",
+        entries=WAITING,
+    )
+    outbox.execute("ANALYZE suppressions")
+    number = outbox.one(
+        channel="email",
+        recipient="Ann <ann@example.com>",
+        cc=["bob@example.com", "carl@example.com"],
+        bcc=["dora@example.com"],
+    )
+    [claim] = outbox.claim()
+    found = plan(
+        outbox,
+        delivery.START,
+        id=number,
+        claim=claim.number,
+        lease=LEASE.total_seconds(),
+        fetch_limit=FETCH_LIMIT.total_seconds(),
+    )
+    [probe] = [step for step in steps(found) if step.get("Relation Name") == "suppressions"]
+    assert probe["Index Name"] == "suppressions_channel_family_address_key"
+    assert "address" in probe["Index Cond"]
+    assert (probe["Actual Loops"], probe["Actual Rows"]) == (4, 0)

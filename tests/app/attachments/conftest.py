@@ -1,0 +1,50 @@
+"""A server with files, a storage with objects, and settings that allow to fetch from them."""
+
+from collections.abc import Iterator
+
+import pytest
+import s3_server
+from file_server import FileServer, running
+from s3_server import S3Server
+
+from app import logs
+
+
+@pytest.fixture(autouse=True)
+def loopback_allowed(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("POSTROOM_ATTACHMENT_NETWORKS", '["127.0.0.1/32"]')
+
+
+@pytest.fixture
+def quiet_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """All that a process logs which logs as much as it can."""
+    for name, level in logs.QUIETER.items():
+        caplog.set_level(level, name)
+    caplog.set_level("DEBUG")  # last, for each call sets what the handler keeps too
+    return caplog
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server_process() -> Iterator[S3Server]:
+    with running(S3Server) as storage:
+        assert isinstance(storage, S3Server)
+        yield storage
+
+
+@pytest.fixture
+def storage(s3_server_process: S3Server, environment: pytest.MonkeyPatch) -> S3Server:
+    """An empty storage that the settings name, with the credentials to read it."""
+    environment.setenv("AWS_ACCESS_KEY_ID", s3_server.KEY_ID)
+    environment.setenv("AWS_SECRET_ACCESS_KEY", s3_server.SECRET)
+    environment.setenv("POSTROOM_S3_REGION", s3_server.REGION)
+    environment.setenv("POSTROOM_S3_ENDPOINT", s3_server_process.url)
+    s3_server_process.asked.clear()
+    s3_server_process.objects = {}
+    s3_server_process.fault = None
+    return s3_server_process
