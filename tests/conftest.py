@@ -25,6 +25,11 @@ OTHERS_OUT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = '{}' AND usename = current_user AND pid <> pg_backend_pid()
 """
+# Together with DELETE four times as fast as TRUNCATE, which makes each index anew.
+RESTART_IDS = """
+SELECT setval(pg_get_serial_sequence(table_name, column_name), 1, false)
+FROM information_schema.columns WHERE table_schema = 'public' AND is_identity = 'YES'
+"""
 AGENTS = """
 [agents.gateway]
 connector = "gateway"
@@ -130,12 +135,12 @@ def database(
     environment.setenv("DATABASE_URL", _url_of(postgres_server, migrated_database))
     yield _url_of(postgres_server, migrated_database)
     db.close()
-    tables = ", ".join(Base.metadata.tables)
     _administer(
         postgres_server,
         migrated_database,
         OTHERS_OUT.format(migrated_database),
-        f"TRUNCATE {tables} RESTART IDENTITY",
+        *(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)),
+        RESTART_IDS,
         "INSERT INTO scheduler_state DEFAULT VALUES",
     )
 
