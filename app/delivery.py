@@ -6,6 +6,7 @@ No transaction and no connection to PostgreSQL is held while anybody else is bei
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -97,22 +98,22 @@ class Carrier:
             return None
         with autocommit() as connection:
             profile = delivery.profile_of(connection, message_id, claim)
-            if profile is None:
-                return Delivery("stale", timedelta(0))
-            try:
-                room = self._limiter.take(self._agents.rate_limits(agent.code, profile))
-            except redis.RedisError:
-                reason = "the rate limit cannot be asked: Redis is out of reach"
-                delivery.release(connection, message_id, claim, LIMITER_OUTAGE_WAIT, reason)
-                return Delivery("limited", timedelta(0))
+        if profile is None:
+            return Delivery("stale", timedelta(0))
+        wait, reason = LIMITER_OUTAGE_WAIT, "the rate limit cannot be asked: Redis is out of reach"
+        rejected = False
+        with suppress(redis.RedisError):
+            room = self._limiter.take(self._agents.rate_limits(agent.code, profile))
             if room.free:
                 return None
-            if agent.over_limit == "reject":
+            wait, reason = room.wait, f"waits for the rate limit of {agent.code}"
+            rejected = agent.over_limit == "reject"
+        with autocommit() as connection:
+            if rejected:
                 reason = f"over the rate limit of {agent.code}"
                 delivery.refuse(connection, message_id, claim, "rate_limited", reason)
             else:
-                reason = f"waits for the rate limit of {agent.code}"
-                delivery.release(connection, message_id, claim, room.wait, reason)
+                delivery.release(connection, message_id, claim, wait, reason)
         return Delivery("limited", timedelta(0))
 
     def _send(self, agent: Agent, started: Started) -> Outcome:

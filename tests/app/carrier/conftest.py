@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +7,7 @@ from outbox_driver import Outbox
 from scripted import FILE, QUEUE_LEASE, Scripted
 from sqlalchemy import Connection
 
+from app import db
 from app.agents import Agents
 from app.delivery import Carrier
 from app.limits import RateLimiter
@@ -37,3 +38,11 @@ def limiter(redis_url: str) -> Iterator[RateLimiter]:
 @pytest.fixture
 def carrier(outbox: Outbox, limiter: RateLimiter, loaded_agents: Agents) -> Carrier:
     return Carrier(loaded_agents, limiter, QUEUE_LEASE)
+
+
+@pytest.fixture
+def connections_in_use(connection: Connection) -> Callable[[], int]:
+    """How many connections to PostgreSQL this process is using, that of the test among them."""
+    return lambda: sum(
+        engine.pool.checkedout() for engine in (db.engine(), db._autocommit_engine())
+    )

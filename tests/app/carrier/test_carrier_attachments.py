@@ -1,6 +1,6 @@
 """Messages with files to fetch: what becomes of them, and of what they hold meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -123,13 +123,16 @@ def test_a_defect_of_ours_is_no_doubt_about_the_sending(
 
 
 def test_no_connection_is_held_while_a_file_is_fetched(
-    outbox: Outbox, carrier: Carrier, server: FileServer
+    outbox: Outbox,
+    carrier: Carrier,
+    server: FileServer,
+    connections_in_use: Callable[[], int],
 ) -> None:
-    held = db.engine().pool.checkedout()  # type: ignore[attr-defined]
+    held = connections_in_use()
     seen = []
 
     def fetched(_asked: Asked) -> Answer:
-        seen.append(db.engine().pool.checkedout())  # type: ignore[attr-defined]
+        seen.append(connections_in_use())
         return Answer()
 
     server.files["/a"] = fetched

@@ -1,5 +1,8 @@
 """Over a rate limit a message is not tried, and nothing is lost by it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import fakeredis
 import pytest
 from outbox_driver import Outbox
@@ -7,7 +10,7 @@ from scripted import QUEUE_LEASE, Scripted, carry
 
 from app.agents import Agents
 from app.delivery import LIMITER_OUTAGE_WAIT, Carrier
-from app.limits import RateLimiter
+from app.limits import RateLimiter, Room
 
 
 def test_over_its_limit_a_message_waits_without_a_try(
@@ -76,3 +79,22 @@ def test_who_has_no_limit_needs_no_redis(
     server.connected = False
     carrier = Carrier(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
     assert carry(outbox, carrier, outbox.one()).result == "accepted"
+
+
+def test_no_connection_is_held_while_redis_is_asked(
+    outbox: Outbox,
+    carrier: Carrier,
+    scripted: type[Scripted],
+    connections_in_use: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held, seen = connections_in_use(), []
+    take = RateLimiter.take
+
+    def watched(*arguments: Any, **named: Any) -> Room:
+        seen.append(connections_in_use())
+        return take(*arguments, **named)
+
+    monkeypatch.setattr(RateLimiter, "take", watched)
+    carry(outbox, carrier, outbox.one(agent="limited"), "limited")
+    assert seen == [held]
