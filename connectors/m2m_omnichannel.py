@@ -4,7 +4,6 @@ https://support.mts.ru/mts_marketolog/rassilki-po-svoei-baze-pro-i-api-k-nim/dok
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from connectors.base import Accepted, OutboundMessage, Rejected, Unavailable
@@ -49,7 +48,7 @@ def send(
             "options": {"from": {"sms_address": sender.removeprefix("+")}},
         },
     )
-    hide = (*settings.secrets, number, message.body, escape(message.body, quote=False))
+    hide = (*settings.secrets, number, message.body)
     reply = _fields(response, hide)
     # A success without a legible outcome is one all the same: resending would double the message.
     outcome = next(_dicts(reply.get("messages")), {})

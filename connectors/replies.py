@@ -4,6 +4,7 @@ The table below is the common reading of HTTP (RFC 9110, RFC 6585 and RFC 8470 f
 A connector whose provider has codes of its own looks at those first.
 """
 
+import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from connectors.base import Misconfigured, Rejected, SendError, Unavailable
 
 EXCERPT_CHARACTERS = 200
+LONGEST_IGNORING_CASE = 1000
 LONGEST_MESSAGE_ID = 255
 LONGEST_RETRY_AFTER = timedelta(days=1)
 
@@ -86,19 +88,24 @@ def excerpt(text: str, hide: Iterable[str | None] = ()) -> str:
     """The beginning of a provider's text, fit for logs and records: at most 200 characters, one
     line, and every value of `hide` (our secrets, the recipient, the content) as `***`.
     """
-    forms = {form for value in hide if value for form in _forms(value)}
-    if forms:
-        longest_first = sorted(forms, key=len, reverse=True)
-        pattern = "|".join(re.escape(form) for form in longest_first)
-        text = re.sub(pattern, "***", text, flags=re.IGNORECASE)
+    # What is longer than the text cannot be in it, and to look for a long body takes long.
+    shorter = [value for value in hide if value and len(value) <= len(text)]
+    forms = {form for value in shorter for form in _forms(value)}
+    for form in sorted(forms, key=len, reverse=True):
+        if len(form) > LONGEST_IGNORING_CASE:
+            text = text.replace(form, "***")
+        else:
+            text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
     text = printable(text)
     return text if len(text) <= EXCERPT_CHARACTERS else text[: EXCERPT_CHARACTERS - 1] + "…"
 
 
 def _forms(value: str) -> set[str]:
-    """How a provider may echo `value`: as it is, in JSON, or as a number without its plus."""
+    """How a provider may echo `value`: as it is, in JSON, in XML or HTML, or as a number without
+    its plus."""
     bare = value.removeprefix("+") or value
-    return {bare, json.dumps(bare)[1:-1], json.dumps(bare, ensure_ascii=False)[1:-1]}
+    in_json = {json.dumps(bare)[1:-1], json.dumps(bare, ensure_ascii=False)[1:-1]}
+    return {bare, *in_json, html.escape(bare), html.escape(bare, quote=False)}
 
 
 def refusal(

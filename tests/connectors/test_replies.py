@@ -103,6 +103,10 @@ def test_retry_after_is_read_as_seconds_or_date_and_kept_within_a_day(header, se
         ("nothing to hide", ["", None], "nothing to hide"),
         ("x" * 197 + "s3cret", ["s3cret"], "x" * 197 + "***"),
         ("a.c abc", ["a.c"], "*** abc"),
+        ("<a>1 &lt; 2 &amp; &#x27;3&#x27;</a>", ["1 < 2 & '3'"], "<a>***</a>"),
+        ("<a>1 &lt; 2 &amp; '3'</a>", ["1 < 2 & '3'"], "<a>***</a>"),
+        (f"no {'long ' * 400}text", ["long " * 400], "no ***text"),
+        ("short", ["a very long text " * 1_000_000], "short"),
     ],
 )
 def test_an_excerpt_is_short_and_printable_and_hides_what_it_must(text, hide, shown):
