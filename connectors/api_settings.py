@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from connectors.base import ConnectorSettings
 from connectors.generic_webhooks import WebhookSettings
-from connectors.http import HeaderName, HeaderSecret, HttpAddress
+from connectors.http import BaseAddress, HeaderName, HeaderSecret
 from connectors.json_paths import JsonPath
 from connectors.oauth import ClientCredentials, ServiceAccountKey
 from connectors.standard_webhooks import HEADERS as SIGNATURE_HEADERS
@@ -31,12 +31,6 @@ RESERVED_HEADERS = frozenset(
 )
 
 
-def _base_address(address: str) -> str:
-    if "?" in address:
-        raise ValueError("must hold no query")
-    return address.rstrip("/")
-
-
 def _not_reserved(name: str) -> str:
     if name.lower() in RESERVED_HEADERS | SIGNATURE_HEADERS:
         raise ValueError("is set by the connector itself")
@@ -58,7 +52,7 @@ class ServiceAccount(ConnectorSettings):
 class ApiSettings(WebhookSettings):
     """One API, our identity there, and what goes there and back."""
 
-    uri: Annotated[HttpAddress, AfterValidator(_base_address)]
+    uri: BaseAddress
     """The address that every path is appended to."""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     """The method of every request."""

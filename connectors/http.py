@@ -53,6 +53,12 @@ def _http_address(address: str) -> str:
     return address
 
 
+def _base_address(address: str) -> str:
+    if "?" in address:
+        raise ValueError("must hold no query")
+    return address.rstrip("/")
+
+
 def is_header(name: str, value: str) -> bool:
     """Whether this may go out as one header line (RFC 9110, 5.1 and 5.5)."""
     return bool(_HEADER_NAME.fullmatch(name)) and _is_header_value(value)
@@ -71,6 +77,8 @@ def _header_secret(secret: SecretStr) -> SecretStr:
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
+BaseAddress = Annotated[HttpAddress, AfterValidator(_base_address)]
+"""An address that paths are appended to: without a query, and without a slash at its end."""
 HeaderName = Annotated[str, StringConstraints(pattern=rf"^{_HEADER_NAME.pattern}$")]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 Seconds = Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)]

@@ -37,7 +37,7 @@ from connectors.base import (
     Uncertain,
 )
 from connectors.errors import ErrorCode
-from connectors.http import HttpAddress, HttpConnector, HttpSettings
+from connectors.http import BaseAddress, HttpAddress, HttpConnector, HttpSettings
 from connectors.inbound import Receipt, Received, SentMessage, WebhookCall, WebhookKind
 from connectors.replies import Response, excerpt, refusal
 from connectors.sba_operations import METHODS, MOVES, REGISTRATIONS, Operation, read
@@ -55,12 +55,6 @@ HOSTS = {"rest": "https://securepayments.sberbank.ru", "gateway": "https://ecomm
 PREFIXES = {"rest": "/payment/rest/", "gateway": "/ecomm/gw/partner/api/v1/"}
 
 
-def _base_address(address: str) -> str:
-    if "?" in address:
-        raise ValueError("must hold no query")
-    return address.rstrip("/")
-
-
 def _certificate(pem: str) -> str:
     sba_callback.public_key(pem)
     return pem
@@ -75,7 +69,7 @@ class SbaSettings(HttpSettings):
 
     api: Literal["rest", "gateway"] = "rest"
     """`rest` is the older interface with forms, `gateway` the e-commerce gateway with JSON."""
-    url: Annotated[HttpAddress, AfterValidator(_base_address)] | None = None
+    url: BaseAddress | None = None
     """What the paths of the interface are appended to; left out, the bank's production host. Its
     test hosts are `https://3dsec.sberbank.ru` and, of the gateway, `https://ecomtest.sberbank.ru`."""
     user_name: SecretStr | None = None

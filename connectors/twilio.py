@@ -20,7 +20,7 @@ from connectors.base import (
     SendError,
 )
 from connectors.errors import ErrorCode
-from connectors.http import HeaderSecret, HttpAddress, HttpConnector, HttpSettings
+from connectors.http import BaseAddress, HeaderSecret, HttpAddress, HttpConnector, HttpSettings
 from connectors.inbound import Received, WebhookCall, WebhookKind
 from connectors.replies import Response, excerpt, message_id, refusal, retry_after
 from connectors.twilio_errors import ERROR_OF_CODE, ERRORS
@@ -33,12 +33,6 @@ MEDIA_LIMIT = 10
 # error, up to five times; the fragment itself is neither sent nor signed.
 # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
 REPEAT_ON_EVERY_ERROR = "#rc=5&rp=all"
-
-
-def _base_address(address: str) -> str:
-    if "?" in address:
-        raise ValueError("must hold no query")
-    return address.rstrip("/")
 
 
 def _callable_by_twilio(address: str) -> str:
@@ -57,7 +51,7 @@ class TwilioSettings(HttpSettings):
     It is known by its auth token, or by an API key, which can be withdrawn by itself.
     """
 
-    base_url: Annotated[HttpAddress, AfterValidator(_base_address)] = "https://api.twilio.com"
+    base_url: BaseAddress = "https://api.twilio.com"
     """The API; another region has another one."""
     account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")]
     """The account, also where an API key is used."""
