@@ -68,8 +68,8 @@ class Settings(BaseSettings):
         None, pattern="^[A-Z]{2}$", description="for numbers given without a country code"
     )
 
-    public_url: str = Field(
-        "http://127.0.0.1:8080", pattern=r"^https?://[^\s?#]+[^\s?#/]$", description="of the API"
+    public_url: str | None = Field(
+        None, pattern=r"^https?://[^\s?#]+[^\s?#/]$", description="of the API"
     )
     webhook_limit_bytes: PositiveInt = 32 * 1024 * 1024
     webhook_verify: Literal["token", "none"] = "token"
@@ -78,6 +78,11 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
+
+    @property
+    def called_as(self) -> str:
+        """The address of the API as providers call it, without a slash at its end."""
+        return self.public_url or f"http://127.0.0.1:{self.port}"
 
 
 @cache

@@ -177,13 +177,22 @@ def _welcome(settings: Settings) -> str:
     post = f"{ask} -H 'Content-Type: application/json'"
     sms = '{"from": "+12016661234", "to": "+18045551234", "type": "sms", "body": "Hello"}'
     mail = '{"from": "me@example.com", "to": "you@example.com", "subject": "Hi", "body": "Hello"}'
+    sandbox = f"http://127.0.0.1:{settings.sandbox_http_port}"
+    talk = '{"agent": "twilio", "to": "+18045551234", "type": "sms", "body": "Hello"}'
+    answer = (
+        f'{{"url": "{web}/api/webhooks/twilio/inbound",'
+        ' "From": "+18045551234", "To": "+15005550006", "Body": "Hi!"}'
+    )
     return f"""
 Postroom is up. Ctrl-C stops it. Try in another terminal:
 
   a text message   {post} {web}/api/messages/sms -d '{sms}'
   an e-mail        {post} {web}/api/messages/email -d '{mail}'
+  a conversation   {post} {web}/api/messages/sms -d '{talk}'
+                   curl -s {sandbox}/twilio/_inbound -d '{answer}'
+                   {ask} '{web}/api/conversations?limit=1'
   what became      {ask} '{web}/api/messages?limit=5'
-  what arrived     curl -s http://127.0.0.1:{settings.sandbox_http_port}/received
+  what arrived     curl -s {sandbox}/received
 
   the API          {web}/docs
   the workers      http://127.0.0.1:{settings.flower_port} (Flower)

@@ -93,7 +93,7 @@ def _call(kind: WebhookKind) -> WebhookCall:
         kind=kind,
         method=request.method,
         # Just as it came: a signature covers every letter of it.
-        url=settings().public_url + request.environ["RAW_URI"],
+        url=settings().called_as + request.environ["RAW_URI"],
         headers={name.lower(): value for name, value in request.headers},
         body=request.get_data(cache=False),
         received_at=datetime.now(UTC),

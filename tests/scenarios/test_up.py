@@ -146,6 +146,8 @@ def test_a_message_goes_its_way_and_a_second_start_finds_it_again(
     while not up.get("/received", port="SANDBOX_HTTP_PORT"):
         time.sleep(0.1)
 
+    hold_a_conversation(up)
+
     pids = up.descendants()
     up.process.send_signal(signal.SIGTERM)
     up.read_until("postgres stopped")
@@ -155,6 +157,20 @@ def test_a_message_goes_its_way_and_a_second_start_finds_it_again(
     with started(variables) as again:
         assert "postroom_" not in again.said, "a token is shown once"
         assert "+18045551234" in json.dumps(again.get("/api/messages"))
+
+
+def hold_a_conversation(up: Up) -> None:
+    """As the words of the start suggest it: a message, its receipt, and an answer."""
+    sent = up.get("/api/messages/sms", agent="twilio", to="+18045551234", type="sms", body="Hi")
+    while up.get(f"/api/messages/{sent['id']}")["status"] != "delivered":
+        time.sleep(0.1)
+    web = f"http://127.0.0.1:{up.variables['POSTROOM_PORT']}"
+    answer = {"From": "+18045551234", "To": "+15005550006", "Body": "Hi!"}
+    up.get("/twilio/_inbound", port="SANDBOX_HTTP_PORT",
+           url=f"{web}/api/webhooks/twilio/inbound", **answer)  # fmt: skip
+    while not (answers := up.get("/api/messages?direction=inbound")["messages"]):
+        time.sleep(0.1)
+    assert answers[0]["conversation_id"] == sent["conversation_id"]
 
 
 @pytest.mark.timeout(300)
