@@ -297,6 +297,7 @@ class Receipt(Base):
     __table_args__ = (
         UniqueConstraint("agent", "key"),
         Index("receipts_message", "message_id"),
+        Index("receipts_received", "received_at"),
         Index("receipts_pending", "agent", "provider_message_id", postgresql_where=text("pending")),
         Index("receipts_unmatched", "received_at", postgresql_where=text("message_id IS NULL")),
     )

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, text
 
 SENT_WITHIN = timedelta(hours=1)
+RECEIVED_WITHIN = timedelta(hours=1)
 FAILED_WITHIN = timedelta(days=1)
 
 
@@ -124,6 +125,19 @@ def oldest_due(connection: Connection, agents: Collection[str]) -> dict[str, tim
     """How long the message due first has been due, for each of `agents` that has one."""
     rows = connection.execute(OLDEST_DUE, {"agents": list(agents)})
     return {row.code: row.age for row in rows}
+
+
+def receipts(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many receipts of each kind, those that were not recognised among them, each agent had in
+    the last hour."""
+    rows = connection.execute(
+        text("""
+            SELECT agent, kind, count(*) AS number FROM receipts
+            WHERE received_at > now() - CAST(:within AS interval) GROUP BY agent, kind
+        """),
+        {"within": RECEIVED_WITHIN},
+    )
+    return {(row.agent, row.kind): row.number for row in rows}
 
 
 def scheduler(connection: Connection) -> SchedulerOverview:

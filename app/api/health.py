@@ -109,6 +109,7 @@ class Outbox(Collector):
         with db.autocommit() as connection:
             standing = overview.agents(connection, agents().by_code)
             scheduler = overview.scheduler(connection)
+            receipts = overview.receipts(connection)
         for name, meaning, values in (
             ("messages_waiting", "Accepted, held by nobody", [one.waiting for one in standing]),
             ("messages_in_flight", "Queued or being sent", [one.in_flight for one in standing]),
@@ -125,6 +126,12 @@ class Outbox(Collector):
             for one, value in zip(standing, values, strict=True):
                 family.add_metric([one.code], value)
             yield family
+        family = GaugeMetricFamily(
+            "postroom_receipts", "In the last hour", labels=["agent", "kind"]
+        )
+        for labels, number in receipts.items():
+            family.add_metric(labels, number)
+        yield family
         yield GaugeMetricFamily(
             "postroom_scheduler_running", "Whether anything is sent", scheduler.running
         )

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("agent", "key"),
     )
     op.create_index("receipts_message", "receipts", ["message_id"])
+    op.create_index("receipts_received", "receipts", ["received_at"])
     op.create_index(
         "receipts_pending",
         "receipts",

@@ -170,6 +170,20 @@ def test_the_metrics_tell_how_each_agent_stands(
     assert "postroom_last_scan_age_seconds" in figures
 
 
+def test_the_metrics_count_receipts_also_those_of_unknown_kinds(
+    client: FlaskClient, connection: Connection
+) -> None:
+    said = text("INSERT INTO receipts (agent, key, kind) VALUES ('gateway', :key, :kind)")
+    kinds = ("delivered", "delivered", "unrecognised")
+    connection.execute(said, [{"key": n, "kind": kind} for n, kind in enumerate(kinds)])
+    connection.execute(
+        text("UPDATE receipts SET received_at = now() - interval '61 minutes' WHERE key = '0'")
+    )
+    figures = _figures(client.get("/metrics").text)
+    for kind in ("delivered", "unrecognised"):
+        assert figures[f'postroom_receipts{{agent="gateway",kind="{kind}"}}'] == 1
+
+
 def _figures(exposition: str) -> dict[str, float]:
     lines = (line.rsplit(" ", 1) for line in exposition.splitlines() if line[0] != "#")
     return {name: float(value) for name, value in lines}
