@@ -8,6 +8,8 @@ has to make Celery remember; it has to make Celery prompt, and unable to block.
 from kombu import Queue
 
 from app.agents import agents
+from app.collecting import collecting_agents
+from app.polling import polled_agents
 from app.settings import settings
 
 broker_url = settings().redis_url
@@ -41,7 +43,13 @@ task_publish_retry_policy = {
 # Each task has a queue of its own name. A mistyped one is an error rather than a new queue that
 # nobody reads. (Celery publishes to a queue by its name alone, so an emptied Redis has no binding
 # to lose.)
-QUEUES = ("scan", "housekeeping", *(agent.queue for agent in agents().by_code.values()))
+QUEUES = (
+    "scan",
+    "housekeeping",
+    "poll",
+    "collect",
+    *(agent.queue for agent in agents().by_code.values()),
+)
 task_queues = [Queue(name) for name in QUEUES]
 task_routes = {name: {"queue": name} for name in QUEUES}
 task_create_missing_queues = False
@@ -86,5 +94,24 @@ beat_schedule = {
         "task": "housekeeping",
         "schedule": settings().housekeeping_seconds,
         "options": {"expires": settings().housekeeping_seconds},
+    },
+    # One for each agent, so that none waits for the provider of another.
+    **{
+        f"poll {code}": {
+            "task": "poll",
+            "args": (code,),
+            "schedule": settings().poll_seconds,
+            "options": {"expires": settings().poll_seconds},
+        }
+        for code in polled_agents(agents())
+    },
+    **{
+        f"collect {code}": {
+            "task": "collect",
+            "args": (code,),
+            "schedule": settings().collect_seconds,
+            "options": {"expires": settings().collect_seconds},
+        }
+        for code in collecting_agents(agents())
     },
 }

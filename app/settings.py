@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     webhook_verify: Literal["token", "none"] = "token"
     keyword_languages: tuple[Language, ...] = ("en",)
     poll_seconds: PositiveFloat = 15.0
+    collect_seconds: PositiveFloat = 60.0
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"

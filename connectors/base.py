@@ -14,16 +14,16 @@ since nobody can tell how far it got.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from connectors.errors import ErrorCode
-    from connectors.inbound import Receipt, Received, SentMessage, WebhookCall, WebhookKind
+    from connectors.inbound import Inbound, Receipt, Received, SentMessage, WebhookCall, WebhookKind
 
 Channel = Literal["email", "sms", "mms", "push", "payment", "http"]
 AttachmentSource = Literal["content", "url"]
@@ -160,6 +160,9 @@ class ConnectorSettings(BaseModel):
 
 S = TypeVar("S", bound=ConnectorSettings)
 
+Keep: TypeAlias = "Callable[[Sequence[Receipt | Inbound]], bool]"
+"""Keeps what a provider had ready, for good once it returns True."""
+
 
 class Connector(ABC, Generic[S]):
     """The code for one provider: one instance per agent profile, made once a process, used by
@@ -205,6 +208,17 @@ class Connector(ABC, Generic[S]):
     def poll(self, messages: "Sequence[SentMessage]") -> "list[Receipt]":
         """Ask the provider what became of these, where `polls` says that it must be asked.
         Raises a `SendError`."""
+        raise NotImplementedError
+
+    @property
+    def collects(self) -> bool:
+        """Whether `collect` is to be called from time to time."""
+        return False
+
+    def collect(self, keep: "Keep") -> None:
+        """Fetch what lies ready at the provider, as in a mailbox, and give it to `keep` piece by
+        piece. Each is marked as done only when `keep` has returned True; what is not kept comes
+        again. Raises a `SendError`, and what `keep` raises."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -53,13 +53,14 @@ class Mail:
     `recipients` maps each envelope address to the same one as the message writes it; `recipient`
     is the message's own, as written. `content` ends its lines with CRLF, is not dot-stuffed yet,
     and is 7-bit or, where a raw message brings that, 8-bit. `smtputf8` says that an address or a
-    header cannot be written in ASCII.
+    header cannot be written in ASCII. `envelope_id` is our uid of it.
     """
 
     sender: str
     recipient: str
     recipients: Mapping[str, str]
     message_id: str
+    envelope_id: str
     content: bytes
     smtputf8: bool
 
@@ -123,10 +124,13 @@ def mailbox(text: str) -> Address:
 
 def compose(message: OutboundMessage, sender: str | None, return_path: str | None) -> Mail:
     """The mail of `message`, from `sender` where it names none itself, with `return_path`, if
-    given, as envelope sender. Raises Rejected where the message cannot be put into a mail.
+    given, as envelope sender, its uid in place of `{uid}`. Raises Rejected where the message
+    cannot be put into a mail.
     """
     author = _sender(message.sender or sender)
-    bounces_to = (mailbox(return_path) if return_path else author).addr_spec
+    bounces_to = author.addr_spec
+    if return_path:
+        bounces_to = mailbox(return_path.replace("{uid}", message.uid)).addr_spec
     envelope = message.remaining
     if envelope is None:
         envelope = (message.recipient, *message.cc, *message.bcc)
@@ -149,6 +153,7 @@ def compose(message: OutboundMessage, sender: str | None, return_path: str | Non
         recipient=message.recipient,
         recipients=recipients,
         message_id=message_id,
+        envelope_id=message.uid,
         content=content,
         smtputf8=not in_ascii,
     )
@@ -234,11 +239,11 @@ def _attach(mail: EmailMessage, attachment: Attachment) -> None:
         maintype=maintype,
         subtype=subtype,
         params={"charset": charset} if charset else None,
-        filename=_file_name(attachment.name),
+        filename=file_name(attachment.name),
     )
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """`name` without folders and without characters that hide or reverse a part of it."""
     last = re.split(r"[/\\]", name)[-1]
     printable = "".join(c for c in last if c.isprintable()).strip(" .")

@@ -1,6 +1,6 @@
-"""Sends mail through an SMTP server (RFC 5321, with SIZE, 8BITMIME, SMTPUTF8, STARTTLS, AUTH)."""
+"""Sends mail through an SMTP server (RFC 5321; SIZE, 8BITMIME, SMTPUTF8, DSN, STARTTLS, AUTH)."""
 
-import ssl
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,12 +8,14 @@ from datetime import timedelta
 from connectors.base import (
     Accepted,
     Connector,
+    Keep,
     OutboundMessage,
     Rejected,
     SendError,
     Unavailable,
     Uncertain,
 )
+from connectors.mailbox import collect
 from connectors.mime import Mail, compose, seven_bit
 from connectors.smtp_connection import ClosingError, Connection, LostError, open_connection
 from connectors.smtp_pool import Pool
@@ -36,11 +38,7 @@ class Smtp(Connector[SmtpSettings]):
 
     def __init__(self, settings: SmtpSettings) -> None:
         super().__init__(settings)
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if settings.security != "plain":
-            self._tls.load_default_certs()
-        if settings.ca_file is not None:
-            self._tls.load_verify_locations(settings.ca_file)
+        self._tls = settings.tls()
         self._pool = Pool(settings)
 
     @property
@@ -64,6 +62,15 @@ class Smtp(Connector[SmtpSettings]):
             return self._use(open_connection(self.settings, self._tls, ends_at), mail)
         except LostError as lost:
             raise Unavailable(lost.code, lost.detail) from lost
+
+    @property
+    def collects(self) -> bool:
+        return self.settings.mailbox is not None
+
+    def collect(self, keep: Keep) -> None:
+        """Read the mailbox that bounces and replies come to; see `connectors.mailbox`."""
+        if self.settings.mailbox is not None:
+            collect(self.settings.mailbox, keep)
 
     def close(self) -> None:
         self._pool.close()
@@ -163,6 +170,8 @@ def _begin(connection: Connection, mail: Mail, content: bytes) -> None:
         command += " BODY=8BITMIME"
     if mail.smtputf8:
         command += " SMTPUTF8"
+    if connection.has_extn("dsn"):
+        command += f" ENVID={_xtext(mail.envelope_id)}"
     connection.command_encoding = "utf-8" if mail.smtputf8 else "ascii"
     reply = connection.command(command)
     if not reply.positive:
@@ -174,7 +183,10 @@ def _offer(connection: Connection, mail: Mail) -> _Recipients:
     recipients = _Recipients()
     offered = iter(mail.recipients.items())
     for address, written in offered:
-        reply = connection.command(f"RCPT TO:<{address}>")
+        command = f"RCPT TO:<{address}>"
+        if connection.has_extn("dsn") and address.isascii():
+            command += f" ORCPT=rfc822;{_xtext(address)}"
+        reply = connection.command(command)
         if reply.positive:
             recipients.taken.append(written)
             continue
@@ -188,6 +200,11 @@ def _offer(connection: Connection, mail: Mail) -> _Recipients:
         else:
             raise error
     return recipients
+
+
+def _xtext(text: str) -> str:
+    """`text`, which is ASCII, as a parameter of a command (RFC 3461, 4)."""
+    return re.sub(r"[^!-*,-<>-~]", lambda found: f"+{ord(found[0]):02X}", text)
 
 
 def _none_served(error: SendError, recipients: _Recipients) -> SendError:

@@ -77,6 +77,8 @@ ERRORS = (
     *_BY_CLASS,
 )
 _BY_CODE = {error.code: error for error in ERRORS}
+DEAD_ADDRESS = frozenset(error.code for error in ERRORS if error.suppress)
+"""The codes that say of an address that nobody can be reached there."""
 
 
 def _meaning(reply: Reply) -> ErrorCode:

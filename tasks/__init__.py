@@ -1,4 +1,4 @@
-"""The Celery side of Postroom: scan, deliver, poll, housekeeping. Nothing imports it.
+"""The Celery side of Postroom: scan, deliver, poll, collect, housekeeping. Nothing imports it.
 
 `celery -A tasks worker|beat|flower` starts here.
 """
@@ -15,7 +15,8 @@ from tasks.listener import Listener
 broker.install()
 token_store.install()
 celery = Celery(
-    "postroom", include=["tasks.deliver", "tasks.housekeeping", "tasks.poll", "tasks.scan"]
+    "postroom",
+    include=["tasks.collect", "tasks.deliver", "tasks.housekeeping", "tasks.poll", "tasks.scan"],
 )
 celery.config_from_object("celeryconfig")
 celery.steps["worker"].add(Listener)

@@ -1,4 +1,5 @@
-"""Housekeeping: leases that ran out, messages that expired, rows that are old enough to go."""
+"""Housekeeping: leases that ran out, messages that expired, receipts that came too early, rows
+that are old enough to go."""
 
 import logging
 from datetime import timedelta
@@ -7,7 +8,7 @@ from celery import shared_task
 
 from app.agents import agents
 from app.db import transaction
-from app.outbox import claims, control
+from app.outbox import claims, control, receipts
 from app.settings import settings
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,15 @@ def housekeeping() -> None:
     """One round. Each step is a transaction of its own, and bounded; the next round goes on."""
     sweep()
     with transaction() as connection:
+        receipts.match_all(connection)
+    with transaction() as connection:
         control.forget_idempotency_keys(connection)
     if settings().retention_days:
+        retention = timedelta(days=settings().retention_days)
         with transaction() as connection:
-            control.forget(connection, timedelta(days=settings().retention_days))
+            control.forget(connection, retention)
+        with transaction() as connection:
+            receipts.forget(connection, retention)
 
 
 def sweep() -> None:
