@@ -41,6 +41,7 @@ from sandbox.http_fcm import fcm
 from sandbox.http_gateway import gateway
 from sandbox.http_m2m import m2m
 from sandbox.http_sba import SBA
+from sandbox.http_sendgrid import sendgrid
 from sandbox.http_server import Connection
 from sandbox.http_twilio import TWILIO
 from sandbox.received import Received
@@ -98,6 +99,7 @@ async def _serve(http_port: int, smtp_port: int, *, magic: bool) -> None:
         oauth_api(),
         m2m(),
         SBA,
+        sendgrid(),
         TWILIO,
     ]
     received = Received()

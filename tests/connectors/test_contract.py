@@ -16,6 +16,7 @@ MINIMAL_SETTINGS: dict[str, dict[str, Any]] = {
     "fcm": {"service_account": key_file()},
     "gateway": {"url": "http://127.0.0.1:1"},
     "m2m": {"api_key": "key"},
+    "sendgrid": {"api_key": "SG.key"},
     "sba": {"user_name": "shop-api", "password": "p"},
     "smtp": {"host": "127.0.0.1"},
     "twilio": {"account_sid": "AC" + "a" * 32, "auth_token": "secret", "sender": "+15005550006"},
