@@ -43,6 +43,7 @@ from connectors.replies import Response, excerpt, refusal
 from connectors.sba_operations import METHODS, MOVES, REGISTRATIONS, Operation, read
 from connectors.sba_replies import (
     ALREADY_REGISTERED,
+    NOT_SUCCESSFUL,
     REFUSALS,
     error_of,
     fields_of,
@@ -217,8 +218,10 @@ class Sba(HttpConnector[SbaSettings]):
             problem: SendError = Unavailable("answer_illegible", "the body is no JSON object")
         else:
             problem = refusal(response, hide)
-            if error and response.status < 500 and not isinstance(problem, Unavailable):
-                code, text = error
+            code, text = error or (NOT_SUCCESSFUL, "")
+            # Without a code of the bank's the status says more.
+            spoken = code != NOT_SUCCESSFUL or (error and response.status not in {401, 403})
+            if spoken and response.status < 500 and not isinstance(problem, Unavailable):
                 problem = refused(name, code, text, excerpt(text, hide))
         raise _unclear(name, problem) if isinstance(problem, Unavailable) else problem
 

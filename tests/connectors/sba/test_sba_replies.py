@@ -132,6 +132,8 @@ def test_access_denied_to_a_refund_stops_no_registrations(scripted, provider, te
         (200, b'["0"]', Unavailable, Uncertain),
         (302, b"", Misconfigured, Misconfigured),
         (401, b"who", Misconfigured, Misconfigured),
+        (401, b'{"error": "Unauthorized"}', Misconfigured, Misconfigured),
+        (403, b'{"error": "Forbidden"}', Misconfigured, Misconfigured),
         (404, b"", Rejected, Rejected),
     ],
 )
