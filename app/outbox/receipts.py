@@ -187,6 +187,10 @@ def _uid(text: str | None) -> str | None:
         return None
 
 
+def _key(channel: Channel, address: str) -> suppression.Key:
+    return suppression.key(channel, addresses.normalise(channel, address))
+
+
 def _reason(receipt: Receipt) -> suppression.Reason:
     if isinstance(receipt.suppress, str):
         return receipt.suppress
@@ -197,15 +201,22 @@ def _suppress(
     connection: Connection, agent: str, receipt: Receipt, message_id: int | None, channel: Channel
 ) -> None:
     row = connection.execute(
-        text("SELECT channel, recipient FROM messages WHERE id = :id"), {"id": message_id}
+        text(
+            "SELECT channel, recipient, recipient || cc || bcc AS all FROM messages WHERE id = :id"
+        ),
+        {"id": message_id},
     ).one_or_none()
     if row is not None:
         channel = row.channel
-    address = receipt.recipient or (row.recipient if row else "")
     try:
-        key = suppression.key(channel, addresses.normalise(channel, address))
+        key = _key(channel, receipt.recipient or (row.recipient if row else ""))
+        reached = {_key(channel, one) for one in row.all} if row else set()
     except ValueError:
         log.warning("agent %s reports an address that is none; nothing is suppressed", agent)
+        return
+    # A bounce by mail is signed by nobody: it may speak only of those whom we wrote to.
+    if (row is not None or receipt.message_uid is not None) and key not in reached:
+        log.warning("agent %s reports an address that its message did not go to", agent)
         return
     suppression.add(
         connection,

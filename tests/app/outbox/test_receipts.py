@@ -303,6 +303,38 @@ def test_what_says_so_suppresses_its_recipient(outbox, send, keep, kind, reason,
     assert entry.message_id == number
 
 
+@pytest.mark.parametrize(
+    ("recipient", "suppressed"),
+    [
+        (None, "ann@example.com"),
+        ("Ann@EXAMPLE.com", "ann@example.com"),
+        ("copy@example.com", "copy@example.com"),
+        ("hidden@example.com", "hidden@example.com"),
+        ("somebody@example.net", None),
+    ],
+)
+def test_only_an_address_that_the_message_went_to_can_be_suppressed_by_it(
+    outbox, keep, recipient, suppressed
+) -> None:
+    [number] = outbox.accept(
+        channel="email", agent="smtp", recipient="Ann <ann@example.com>",
+        cc=["copy@example.com"], bcc=["hidden@example.com"],
+    )  # fmt: skip
+    uid = str(outbox.row(outbox.at(number, "sent")).uid)
+    forged = receipt(
+        "bounced", provider_message_id=None, message_uid=uid, recipient=recipient, suppress=True
+    )
+    keep(forged, agent="smtp")
+    found = outbox.execute("SELECT address FROM suppressions").scalars().all()
+    assert found == ([suppressed] if suppressed else [])
+
+
+def test_a_report_of_an_invented_message_suppresses_nobody(outbox, keep) -> None:
+    keep(receipt("bounced", message_uid=str(uuid.uuid4()), recipient="+4915112345678",
+                 suppress=True))  # fmt: skip
+    assert outbox.execute("SELECT count(*) FROM suppressions").scalar_one() == 0
+
+
 def test_the_provider_may_say_why_itself(outbox, send, keep) -> None:
     send()
     keep(receipt("failed", suppress="opt_out"))
