@@ -35,12 +35,12 @@ def thread(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
     return found
 
 
-def mark_read(connection: Connection, conversation_id: int, up_to: int | None) -> None:
-    """Note that somebody has read the conversation, to its message `up_to` or to its end. What
-    was read once stays so."""
-    last_read = select(func.max(Message.id)).where(Message.conversation_id == conversation_id)
-    if up_to is not None:
-        last_read = last_read.where(Message.id <= up_to)
+def mark_read(connection: Connection, conversation_id: int, up_to: int) -> None:
+    """Note that somebody has read the conversation up to the message `up_to`, or to its end where
+    that comes before. What was read once stays so."""
+    last_read = select(func.max(Message.id)).where(
+        Message.conversation_id == conversation_id, Message.id <= up_to
+    )
     connection.execute(
         update(Conversation)
         .where(Conversation.id == conversation_id)

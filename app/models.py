@@ -143,6 +143,12 @@ class Message(Base):
         Index("messages_conversation", "conversation_id", "id"),
         Index("messages_reference", "reference", postgresql_where=text("reference IS NOT NULL")),
         Index("messages_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        Index(
+            "messages_inbound",
+            "conversation_id",
+            "id",
+            postgresql_where=text("direction = 'inbound'"),
+        ),
         Index("messages_uid", "uid", unique=True),
         Index(
             "messages_provider_message_id",

@@ -54,6 +54,7 @@ CONTENT = (
     Message.refused,
 )
 FILE = (
+    Attachment.id,
     Attachment.name.label("filename"),
     Attachment.content_type,
     Attachment.url,

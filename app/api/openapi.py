@@ -20,7 +20,7 @@ SECURITY = {
     "basic": {"type": "http", "scheme": "basic", "description": "name and token"},
 }
 PATH_VARIABLES = {
-    "id": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    "id": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
     "default": {"type": "string", "minLength": 1},
 }
 CAUSES = {

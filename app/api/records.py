@@ -95,6 +95,7 @@ class ReceiptView(BaseModel):
 class AttachmentView(BaseModel):
     """A file, without its bytes."""
 
+    id: int
     filename: str
     content_type: str
     size_bytes: int | None = Field(description="null where it is an address")

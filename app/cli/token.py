@@ -38,7 +38,7 @@ class Span(click.ParamType[timedelta]):
 
 @click.group()
 def token() -> None:
-    """API tokens: who may submit, read and operate."""
+    """API tokens: who may submit, read, operate and receive."""
 
 
 @token.command()

@@ -59,6 +59,12 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("inbound_key IS NOT NULL"),
     )
+    op.create_index(
+        "messages_inbound",
+        "messages",
+        ["conversation_id", "id"],
+        postgresql_where=sa.text("direction = 'inbound'"),
+    )
     op.create_index("messages_uid", "messages", ["uid"], unique=True)
     op.create_index(
         "messages_provider_message_id",
@@ -98,5 +104,6 @@ def downgrade() -> None:
     op.drop_column("conversations", "read_up_to")
     op.drop_index("messages_provider_message_id", "messages")
     op.drop_index("messages_uid", "messages")
+    op.drop_index("messages_inbound", "messages")
     op.drop_column("messages", "inbound_key")
     op.drop_table("receipts")

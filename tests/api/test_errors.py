@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 
 from app import logs
-from app.api import create_app, messages
+from app.api import accepting, create_app
 
 SMS = {"to": "+18045551234", "from": "+12016661234", "body": "hi"}
 
@@ -71,7 +71,7 @@ def test_a_defect_tells_the_client_nothing_and_the_log_where(
     def fail(*_: object) -> None:
         raise RuntimeError("the cause")
 
-    monkeypatch.setattr(messages, "accept", fail)
+    monkeypatch.setattr(accepting, "accept", fail)
     with capture_logs() as lines:
         response = client.post("/api/messages/sms", json=SMS)
     assert response.status_code == 500

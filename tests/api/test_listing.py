@@ -137,7 +137,16 @@ def test_a_message_is_shown_with_all_that_happened_to_it(
         ),
         {"id": sent},
     )
-    shown = client.get(f"/api/messages/{sent}").get_json()
+    connection.execute(
+        text(
+            "INSERT INTO receipts"
+            " (agent, key, kind, message_id, provider_message_id, code, payload)"
+            " VALUES ('gateway', :kind, :kind, :id, 'p-1', '30003', '{\"ip\": \"secret\"}')"
+        ),
+        [{"id": sent, "kind": kind} for kind in ("delivered", "opened")],
+    )
+    response = client.get(f"/api/messages/{sent}")
+    shown = response.get_json()
     assert [(event["from_status"], event["to_status"]) for event in shown["events"]] == [
         (None, "outbox"),
         ("outbox", "sent"),
@@ -146,6 +155,11 @@ def test_a_message_is_shown_with_all_that_happened_to_it(
         ("accepted", "202")
     ]
     assert [reply["parent_id"] for reply in shown["replies"]] == [sent]
+    assert [
+        (receipt["kind"], receipt["code"], receipt["provider_message_id"])
+        for receipt in shown["receipts"]
+    ] == [("delivered", "30003", "p-1"), ("opened", "30003", "p-1")]
+    assert '"ip"' not in response.text, "of the readers' devices nothing is told"
 
 
 def test_the_statuses_of_the_api_are_those_of_the_table() -> None:

@@ -20,6 +20,10 @@ BEYOND_THE_SCHEMA = {
     "replay_many": "^$",
     "list_suppressions": "^cursor$",
     "add_suppression": "^address$",
+    "list_conversations": "^cursor$",
+    "list_conversation_messages": "^cursor$",
+    "receive_sms": "^(from|to|attachments)$",
+    "receive_email": "^(from|to|attachments)$",
 }
 
 

@@ -110,6 +110,7 @@ def test_every_field_is_kept(client: FlaskClient) -> None:
     assert kept["metadata"] == {"customer": 7, "timestamp": "2024-11-01T14:00:00+00:00"}
     assert kept["attachments"] == [
         {
+            "id": 1,
             "filename": "a.txt",
             "content_type": "text/x-note",
             "size_bytes": 2,
@@ -139,6 +140,7 @@ def test_an_address_is_kept_to_be_fetched_later(
     link = {"url": given} if isinstance(given, str) else given
     [kept] = client.get(answer.headers["Location"]).get_json()["attachments"]
     assert kept == {
+        "id": 1,
         "filename": name,
         "content_type": kind,
         "size_bytes": None,
