@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test lint bench docs lock clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ lint: $(INSTALLED) ## Check style and types
 
 bench: $(INSTALLED) ## Measure speed
 	$(BIN)/python -m bench $(BENCH_ARGUMENTS)
+
+docs: $(INSTALLED) ## Write the tables of docs/connectors anew, after a change of a connector
+	$(BIN)/python docs/connectors/generate.py
 
 # Keeps each version that still fits; to take the newest of all, delete the locks first.
 # The image gets what it needs to run, and setuptools, which installs Postroom itself.

@@ -26,6 +26,7 @@ MODULES = {
     "resume": "app.cli.pause",
     "token": "app.cli.token",
     "agents": "app.cli.agents",
+    "connectors": "app.cli.connectors",
     "suppressions": "app.cli.suppressions",
 }
 

@@ -1,0 +1,34 @@
+"""`postroom connectors`: which there are, and what each can be set to."""
+
+import click
+
+from app.cli.output import NothingToDoError, console, table
+from app.connector_reference import errors_table, settings_table
+from connectors import registry
+
+
+@click.group()
+def connectors() -> None:
+    """The connectors that are installed, ours and those of others."""
+
+
+@connectors.command(name="list")
+def list_connectors() -> None:
+    """List them, with the channels that each can serve."""
+    found = [(name, registry.load(name)) for name in registry.names()]
+    rows = (
+        (name, " ".join(sorted(one.channels)), "yes" if one.polls else None, one.documentation)
+        for name, one in found
+    )
+    console().print(table(("connector", "channels", "polls", "documentation"), rows))
+
+
+@connectors.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show the settings of a connector, and what it makes of its provider's errors."""
+    try:
+        found = registry.load(name)
+    except LookupError as error:
+        raise NothingToDoError(str(error.args[0])) from None
+    click.echo(f"{settings_table(found)}\n\n{errors_table(found)}")
