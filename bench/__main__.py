@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 import click
 from rich.console import Console
 
-from bench import latency, queries, scan, submission, throughput
+from bench import latency, neighbours, queries, scan, submission, throughput, webhooks
 from bench.figures import Figure, table
 
 BENCHES = {
@@ -18,6 +18,8 @@ BENCHES = {
     "latency": latency.measure,
     "scan": scan.measure,
     "submission": submission.measure,
+    "webhooks": webhooks.measure,
+    "neighbours": neighbours.measure,
 }
 WIDTH_OF_A_PIPE = 120
 

@@ -67,9 +67,12 @@ class Stack:
 
 
 @contextmanager
-def running_stack(agent_names: Sequence[str] = ("gateway",)) -> Iterator[Stack]:
+def running_stack(
+    agent_names: Sequence[str] = ("gateway",), further_agents: str = ""
+) -> Iterator[Stack]:
     """Servers with fast settings, a migrated database and a sandbox; this process uses them too,
-    once and no others. What the processes had to say is shown where the block fails."""
+    once and no others. The agents are gateways of these names, and those that `further_agents`
+    has as TOML. What the processes had to say is shown where the block fails."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postroom-bench-")))
         postgres = PostgresServer(folder / "postgres", free_port(), durable=False)
@@ -84,13 +87,16 @@ def running_stack(agent_names: Sequence[str] = ("gateway",)) -> Iterator[Stack]:
                 AGENT.format(name=name, window=WINDOW, url=sandbox.gateway_url)
                 for name in agent_names
             )
+            + further_agents
         )
+        port = free_port()
         os.environ |= {
             "DATABASE_URL": postgres.url,
             "REDIS_URL": valkey.url,
             "POSTROOM_AGENTS_FILE": str(agents_file),
             "POSTROOM_VAR": str(folder),
-            "POSTROOM_PORT": str(free_port()),
+            "POSTROOM_PORT": str(port),
+            "POSTROOM_PUBLIC_URL": f"http://127.0.0.1:{port}",
             "POSTROOM_WEB_WORKERS": "1",
             "POSTROOM_SUBMIT_RATE_LIMITS": '["1000000/second"]',
             "POSTROOM_TASK_EVENTS": "false",

@@ -3,9 +3,10 @@
 import asyncio
 import multiprocessing
 import statistics
+from collections.abc import Coroutine
 from concurrent.futures import ProcessPoolExecutor
 
-from bench.client import submit_steadily
+from bench.client import Client, call_steadily
 from bench.figures import Figure, percentiles
 from bench.stack import running_stack
 
@@ -39,4 +40,7 @@ def measure() -> list[Figure]:
 
 
 def _submit(token: str, seconds: float) -> list[float]:
-    return asyncio.run(submit_steadily(token, 0, seconds, CONNECTIONS))
+    def submit(client: Client, number: int) -> Coroutine[None, None, None]:
+        return client.submit(token, number)
+
+    return asyncio.run(call_steadily(submit, 0, seconds, CONNECTIONS))

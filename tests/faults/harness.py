@@ -15,7 +15,9 @@ import psycopg2
 import redis
 import requests
 from servers import free_port
+from sqlalchemy import NullPool, create_engine
 
+from app import auth
 from app.embedded import PostgresServer, Server, ValkeyServer
 from app.processes import processes
 from app.settings import Settings
@@ -29,6 +31,7 @@ LOG_LINES = 200
 QUEUE_LEASE_SECONDS = 5
 WINDOW = 16
 SEND_DEADLINE_SECONDS = 3
+WEBHOOK_SECRET = "what-the-gateway-signs-with"
 # Three agents that differ in what they do after an uncertain try, and in how many they queue.
 AGENTS = """
 [agents.gateway]
@@ -42,6 +45,8 @@ allow_networks = ["loopback"]
 connect_timeout_seconds = 1
 read_timeout_seconds = 2
 total_timeout_seconds = {deadline}
+webhook_secrets = ["{webhook_secret}"]
+webhook_hmac = {{ header = "X-Signature" }}
 
 [agents.bulk]
 connector = "gateway"
@@ -123,7 +128,7 @@ class Figures:
 
 @dataclass
 class Postroom:
-    """The processes around one database, one Redis and one sandbox.
+    """The processes around one database, one Redis and one sandbox, with these `agents`.
 
     `accepted` holds the ids of all messages that Postroom has confirmed.
     """
@@ -134,6 +139,7 @@ class Postroom:
     valkey: ValkeyServer
     sandbox: RunningSandbox
     report: Callable[[str], None]
+    agents: str = AGENTS
     running: list[Process] = field(default_factory=list)
     accepted: set[int] = field(default_factory=set)
     fault_over_at: float = 0.0
@@ -144,11 +150,15 @@ class Postroom:
         self.url = f"http://127.0.0.1:{self.port}"
         agents = self.folder / "agents.toml"
         agents.write_text(
-            AGENTS.format(
+            self.agents.format(
+                url=self.url,
+                folder=self.folder,
+                sandbox=self.sandbox,
                 gateway=self.sandbox.gateway_url,
                 api=self.sandbox.api_url,
                 deadline=SEND_DEADLINE_SECONDS,
                 window=WINDOW,
+                webhook_secret=WEBHOOK_SECRET,
             )
         )
         self.environment = {
@@ -159,9 +169,11 @@ class Postroom:
             "POSTROOM_AGENTS_FILE": str(agents),
             "POSTROOM_VAR": str(self.folder),
             "POSTROOM_PORT": str(self.port),
+            "POSTROOM_PUBLIC_URL": self.url,
             "POSTROOM_QUEUE_LEASE_SECONDS": str(QUEUE_LEASE_SECONDS),
             "POSTROOM_SCAN_SECONDS": "5",
             "POSTROOM_HOUSEKEEPING_SECONDS": "5",
+            "POSTROOM_POLL_SECONDS": "0.5",
             "POSTROOM_WORKER_CONCURRENCY": "32",
             "POSTROOM_SUBMIT_RATE_LIMITS": '["100000/second"]',
             "PYTHONPATH": str(ROOT),
@@ -187,9 +199,9 @@ class Postroom:
         schedule = self.folder / f"schedule{self._next()}"
         return self._start("beat", f"--schedule={schedule}")
 
-    def web(self) -> Process:
+    def web(self, **environment: str) -> Process:
         """Start the web process and wait until it answers."""
-        started = self._start("web")
+        started = self._spawn("web", self._commands["web"], environment)
         until(self._web_answers, "the web process starts")
         return started
 
@@ -240,6 +252,13 @@ class Postroom:
             print(f"--- {process.log.name}", *lines, sep="\n")
 
     # --- messages
+
+    def token(self, *scopes: str) -> str:
+        """A new token for the API."""
+        url = self.database_url.replace("postgresql:", "postgresql+psycopg2:")
+        engine = create_engine(url, poolclass=NullPool)
+        with engine.begin() as connection:
+            return auth.create_token(connection, name="test", scopes=scopes)
 
     def submit(self, count: int, channel: str = "sms") -> None:
         """Have `count` messages accepted, each by a plain INSERT."""

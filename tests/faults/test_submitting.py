@@ -10,9 +10,7 @@ from functools import partial
 import pytest
 import requests
 from faults.harness import Postroom, down, frozen, until
-from sqlalchemy import NullPool, create_engine
 
-from app import auth
 from app.embedded import ValkeyServer
 
 CLIENTS = 4
@@ -27,7 +25,7 @@ class Submitters:
 
     def __init__(self, postroom: Postroom) -> None:
         self._postroom = postroom
-        self._headers = {"Authorization": f"Bearer {_token(postroom)}"}
+        self._headers = {"Authorization": f"Bearer {postroom.token('submit')}"}
 
     def __enter__(self) -> "Submitters":
         self._pool = ThreadPoolExecutor(CLIENTS)
@@ -65,14 +63,6 @@ class Submitters:
             return False
         self._postroom.accepted.add(response.json()["id"])
         return True
-
-
-def _token(postroom: Postroom) -> str:
-    engine = create_engine(
-        postroom.database_url.replace("postgresql:", "postgresql+psycopg2:"), poolclass=NullPool
-    )
-    with engine.begin() as connection:
-        return auth.create_token(connection, name="test", scopes=["submit"])
 
 
 def test_what_was_answered_with_202_outlives_the_web_process(postroom: Postroom) -> None:

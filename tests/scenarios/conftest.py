@@ -1,0 +1,60 @@
+"""One Postroom of real processes for all tests of a module, with the agents of its `AGENTS`."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+from faults.harness import Postroom
+from scenarios.caller import Caller
+
+from app.embedded import PostgresServer, ValkeyServer
+from sandbox.client import running_sandbox
+
+
+@pytest.fixture(scope="module")
+def postroom(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: PostgresServer,
+    valkey_server: ValkeyServer,
+) -> Iterator[Postroom]:
+    """Web, worker and beat, before a sandbox."""
+    name = f"scenario_{os.urandom(6).hex()}"
+    address = postgres_server.url.rpartition("/")[0]
+    with closing(psycopg2.connect(f"{address}/postgres")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+    with running_sandbox() as sandbox:
+        folder = tmp_path_factory.mktemp("scenario")
+        # The sandbox makes this key anew at each start.
+        key = sandbox.session.get(f"{sandbox.http_url}/fcm/service-account.json", timeout=30)
+        (folder / "firebase.json").write_text(key.text)
+        postroom = Postroom(
+            folder,
+            f"{address}/{name}",
+            postgres_server,
+            valkey_server,
+            sandbox,
+            report=print,
+            agents=request.module.AGENTS,
+        )
+        with postroom.redis() as client:
+            client.flushall()
+        try:
+            postroom.python("from app import migrate; migrate.upgrade()")
+            postroom.beat()
+            postroom.web()
+            postroom.workers(1)
+            yield postroom
+        finally:
+            postroom.end()
+
+
+@pytest.fixture(scope="module")
+def caller(postroom: Postroom) -> Iterator[Caller]:
+    """A client of its API."""
+    with Caller(postroom) as caller:
+        yield caller
