@@ -58,4 +58,5 @@ $(INSTALLED): requirements.lock pyproject.toml
 		--require-hashes -r requirements.lock
 	@umask 022 && $(BIN)/pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation -e .
+	@rm -rf postroom.egg-info # left by the build; an old one would hide new connectors
 	@touch $@

@@ -6,7 +6,7 @@ from string import ascii_lowercase, ascii_uppercase
 import phonenumbers
 from email_validator import ValidatedEmail, validate_email
 
-from connectors import mime
+from connectors.mail import mime
 
 PHONE_CHANNELS = frozenset({"sms", "mms"})
 LONGEST_SHORT_CODE = 8

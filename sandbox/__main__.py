@@ -35,15 +35,15 @@ import signal
 import sys
 
 from sandbox.behaviour import Rules
-from sandbox.http_api import API, oauth_api
 from sandbox.http_app import HttpApp
-from sandbox.http_fcm import fcm
-from sandbox.http_gateway import gateway
-from sandbox.http_m2m import m2m
-from sandbox.http_sba import SBA
-from sandbox.http_sendgrid import sendgrid
 from sandbox.http_server import Connection
-from sandbox.http_twilio import TWILIO
+from sandbox.providers.api import API, oauth_api
+from sandbox.providers.fcm import fcm
+from sandbox.providers.gateway import gateway
+from sandbox.providers.m2m import m2m
+from sandbox.providers.sba import SBA
+from sandbox.providers.sendgrid import sendgrid
+from sandbox.providers.twilio import TWILIO
 from sandbox.received import Received
 from sandbox.smtp_server import KIND as SMTP_KIND
 from sandbox.smtp_server import smtp_connection

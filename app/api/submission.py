@@ -19,7 +19,7 @@ from app.models import PRIORITIES
 from app.outbox.accept import Draft
 from app.settings import settings
 from connectors import base
-from connectors.api_settings import RESERVED_HEADERS
+from connectors.api.settings import RESERVED_HEADERS
 
 FURTHEST_SEND = timedelta(days=366)
 FURTHEST_EXPIRY = timedelta(days=732)

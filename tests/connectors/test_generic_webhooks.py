@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.api import Api
+from connectors.api.connector import Api
 from connectors.gateway import Gateway
 from connectors.inbound import (
     ForgedCall,

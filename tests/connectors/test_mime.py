@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import Attachment, OutboundMessage, Rejected
-from connectors.mime import Mail, compose, mailbox, seven_bit
+from connectors.mail.mime import Mail, compose, mailbox, seven_bit
 
 CREATED = dt.datetime(2026, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
 

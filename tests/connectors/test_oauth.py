@@ -23,7 +23,7 @@ from connectors.oauth import (
 )
 from connectors.replies import Response
 from connectors.tokens import ProcessStore, TokenSource
-from sandbox.google_accounts import verified
+from sandbox.providers.google_accounts import verified
 
 SECRET = "p@ss/w+rd %"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from sandbox.client import RunningSandbox
-from sandbox.http_api import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET
+from sandbox.providers.api import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET
 
 BODY = b'{"type": "message.sent"}'
 # CLIENT_ID and CLIENT_SECRET, each form-encoded, joined, in base64 (RFC 6749, 2.3.1).

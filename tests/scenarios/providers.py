@@ -4,13 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox import (
-    http_api,
-    http_sendgrid,
-    http_twilio,
-    m2m_messages,
-    sendgrid_calls,
-)
+from sandbox.providers import api, m2m_messages, sendgrid, sendgrid_calls, twilio
 
 Do = Mapping[str, Any]
 """What the sandbox is told to do with a message."""
@@ -37,8 +31,8 @@ AGENTS = "".join(
             "twilio",
             f"""
 base_url = "{{sandbox.http_url}}/twilio"
-account_sid = "{http_twilio.ACCOUNT_SID}"
-auth_token = "{http_twilio.AUTH_TOKEN}"
+account_sid = "{twilio.ACCOUNT_SID}"
+auth_token = "{twilio.AUTH_TOKEN}"
 sender = "+15005550006"
 status_callback = "{{url}}/api/webhooks/twilio/status"
 {LIMITS}""",
@@ -49,7 +43,7 @@ status_callback = "{{url}}/api/webhooks/twilio/status"
             "sendgrid",
             f"""
 base_url = "{{sandbox.http_url}}/sendgrid"
-api_key = "{http_sendgrid.API_KEY}"
+api_key = "{sendgrid.API_KEY}"
 sender = "Shop <shop@example.com>"
 event_public_keys = ["{sendgrid_calls.PUBLIC_KEY}"]
 inbound_public_keys = ["{sendgrid_calls.PUBLIC_KEY}"]
@@ -121,7 +115,7 @@ sender = "Shop <shop@example.com>"
             "api",
             f"""
 uri = "{{sandbox.api_url}}"
-signing_secrets = ["{http_api.SIGNING_SECRET}"]
+signing_secrets = ["{api.SIGNING_SECRET}"]
 id_path = "$.id"
 {LIMITS}""",
             on_uncertain="hold",
@@ -134,8 +128,8 @@ uri = "{{sandbox.http_url}}/oauth-api"
 {LIMITS}
 [agents.oauth.settings.oauth]
 token_url = "{{sandbox.http_url}}/oauth-api/token"
-client_id = "{http_api.CLIENT_ID}"
-client_secret = "{http_api.CLIENT_SECRET}"
+client_id = "{api.CLIENT_ID}"
+client_secret = "{api.CLIENT_SECRET}"
 """,
         ),
     ]

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from connectors.api import Api
-from connectors.api_settings import ApiSettings
+from connectors.api.connector import Api
+from connectors.api.settings import ApiSettings
 
 
 @pytest.fixture

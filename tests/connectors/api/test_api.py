@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from connectors.api_settings import ApiSettings
+from connectors.api.settings import ApiSettings
 from connectors.base import Misconfigured, Rejected, Reply, Unavailable, Uncertain
 
 TOKEN = "t0ken-of-ours"

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from connectors import standard_webhooks
 from connectors.base import Misconfigured, Rejected
 from sandbox.client import RunningSandbox, running_sandbox
-from sandbox.http_api import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET
+from sandbox.providers.api import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET
 
 OTHER_SECRET = "whsec_" + "A" * 32
 

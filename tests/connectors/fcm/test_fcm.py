@@ -7,7 +7,7 @@ from service_accounts import key_file
 
 from connectors.base import Misconfigured, Rejected, Unavailable, Uncertain
 from connectors.fcm import FcmSettings
-from sandbox.http_fcm import PROJECT
+from sandbox.providers.fcm import PROJECT
 
 DEVICE = "dXJ3WzVfRk2k:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx"
 SENT = b'{"name": "projects/demo/messages/0:1500415314455276%31bd1c9631bd1c96"}'

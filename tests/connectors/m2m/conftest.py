@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from connectors.m2m import M2m
-from connectors.m2m_settings import M2mSettings
+from connectors.m2m.connector import M2m
+from connectors.m2m.settings import M2mSettings
 from sandbox.client import RunningSandbox, running_sandbox
 
 

@@ -8,8 +8,8 @@ from m2m_wire import KEY, OMNICHANNEL, RECIPIENT, SOAP_12, fault_12
 
 from connectors.base import Misconfigured, Rejected, Unavailable
 from connectors.inbound import SentMessage
-from connectors.m2m import IDS_PER_CALL, M2m
-from connectors.m2m_soap import KIND_OF_STATUS
+from connectors.m2m.connector import IDS_PER_CALL, M2m
+from connectors.m2m.soap import KIND_OF_STATUS
 
 UNDELIVERABLE = "+79990000301"
 AT = "2026-11-22T15:00:00.1234567+03:00"

@@ -4,7 +4,7 @@ import pytest
 from m2m_wire import KEY, OMNICHANNEL, PAIR
 from pydantic import ValidationError
 
-from connectors.m2m_settings import M2mSettings
+from connectors.m2m.settings import M2mSettings
 
 
 @pytest.mark.parametrize(

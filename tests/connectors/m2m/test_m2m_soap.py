@@ -4,7 +4,7 @@ import pytest
 from m2m_wire import KEY, RECIPIENT, SOAP_12, fault_11, fault_12, sent_as
 
 from connectors.base import Misconfigured, Rejected, Unavailable
-from connectors.m2m_soap import FAULTS
+from connectors.m2m.soap import FAULTS
 
 
 def test_the_envelope_is_that_of_the_service(at_provider, make_message, provider):

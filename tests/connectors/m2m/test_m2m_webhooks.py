@@ -12,7 +12,7 @@ import pytest
 from m2m_wire import KEY, PAIR
 
 from connectors.inbound import ForgedCall, MalformedCall, UnsignedCall, WebhookCall
-from connectors.m2m import M2m
+from connectors.m2m.connector import M2m
 
 OLD, NEW = "old-secret-of-ours", "new-secret-of-ours"
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

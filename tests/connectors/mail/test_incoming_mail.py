@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.inbound import Inbound
-from connectors.incoming_mail import read_mail
+from connectors.mail.incoming import read_mail
 
 UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"
 HEAD = b"From: Ann <ann@example.com>\nTo: hello@shop.example\nMessage-ID: <1@example.com>\n"

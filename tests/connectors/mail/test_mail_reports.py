@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors.inbound import Inbound, Receipt
-from connectors.incoming_mail import read_mail
+from connectors.mail.incoming import read_mail
 
 BOUNCES = Path(__file__).parent / "bounces"
 UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from sba_payments import PASSWORD
 
-from connectors.sba import Sba, SbaSettings
+from connectors.sba.connector import Sba, SbaSettings
 from sandbox.client import RunningSandbox, running_sandbox
 
 

@@ -20,7 +20,7 @@ from connectors.base import (
     Unavailable,
     Uncertain,
 )
-from connectors.sba import Sba
+from connectors.sba.connector import Sba
 
 FORM_URL = f"https://pay.test/payment_ru.html?mdOrder={ORDER_ID}"
 REGISTERED = {"orderId": ORDER_ID, "formUrl": FORM_URL}

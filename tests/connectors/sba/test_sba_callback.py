@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sba_payments import payment
 
 from connectors.inbound import ForgedCall, MalformedCall, Receipt, UnsignedCall, WebhookCall
-from connectors.sba import SbaSettings
+from connectors.sba.connector import SbaSettings
 
 URL = "https://postroom.test/api/webhooks/sba/status"
 SECRET = "yourSecretToken"

@@ -7,7 +7,7 @@ from sba_payments import ORDER_ID, REGISTER, body_of, payment
 
 from connectors.base import Misconfigured, Unavailable
 from connectors.inbound import Receipt, SentMessage
-from connectors.sba import Sba
+from connectors.sba.connector import Sba
 
 
 def sent(order: str, order_id: str) -> SentMessage:

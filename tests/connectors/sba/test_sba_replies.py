@@ -17,7 +17,7 @@ from connectors.base import (
     Unavailable,
     Uncertain,
 )
-from connectors.sba import Sba
+from connectors.sba.connector import Sba
 
 CASES = [
     ("1", "register", "Заказ с таким номером уже обработан", Rejected),

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 from sba_payments import PASSWORD
 
-from connectors.sba import SbaSettings
+from connectors.sba.connector import SbaSettings
 
 
 @pytest.mark.parametrize(

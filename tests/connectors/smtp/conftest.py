@@ -5,7 +5,7 @@ import pytest
 from smtp_authority import Authority
 from smtp_server import ScriptedServer
 
-from connectors.smtp import Smtp, SmtpSettings
+from connectors.smtp.connector import Smtp, SmtpSettings
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from connectors.base import OutboundMessage, SendError
-from connectors.smtp import Smtp
+from connectors.smtp.connector import Smtp
 
 ANN, BOB, CY = "ann@example.com", "bob@example.com", "cy@example.com"
 CREDENTIALS = {"username": "tim", "password": "tanstaaftanstaaf"}

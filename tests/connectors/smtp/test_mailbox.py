@@ -11,7 +11,7 @@ from smtp_authority import Authority
 
 from connectors.base import Misconfigured, Unavailable
 from connectors.inbound import Inbound, Receipt
-from connectors.smtp import Smtp, SmtpSettings
+from connectors.smtp.connector import Smtp, SmtpSettings
 
 UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"
 BOUNCE = (

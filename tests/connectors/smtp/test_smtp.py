@@ -15,7 +15,7 @@ from connectors.base import (
     Rejected,
     Unavailable,
 )
-from connectors.smtp import Smtp
+from connectors.smtp.connector import Smtp
 
 
 def test_the_envelope_is_all_recipients_once_or_those_that_remain(start: Any, connect: Any) -> None:

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from smtp_mail import BOB, mail
 from smtp_server import MailServer
 
-from connectors.incoming_mail import read_mail
-from connectors.smtp import SmtpSettings
+from connectors.mail.incoming import read_mail
+from connectors.smtp.connector import SmtpSettings
 
 UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from smtp_mail import CREDENTIALS
 
-from connectors.smtp import SmtpSettings
+from connectors.smtp.connector import SmtpSettings
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from twilio_calls import TOKEN
 
 from connectors.inbound import Received, WebhookCall
-from connectors.twilio import Twilio, TwilioSettings
+from connectors.twilio.connector import Twilio, TwilioSettings
 from sandbox.client import RunningSandbox, running_sandbox
 
 ACCOUNT = "AC" + "a" * 32

@@ -5,7 +5,7 @@ import pytest
 from twilio_calls import TOKEN
 
 from connectors.base import Attachment, Misconfigured, Rejected, SendError, Unavailable
-from connectors.twilio import Twilio
+from connectors.twilio.connector import Twilio
 
 OUTCOMES: dict[type[SendError], str] = {
     Unavailable: "20429 20500 21611 35125 30001 30003 30008 30022 63017 63018 63038",

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from twilio_calls import TOKEN
 
 from connectors.base import Attachment, Rejected, Uncertain
-from connectors.twilio import Twilio
+from connectors.twilio.connector import Twilio
 
 SERVICE = "MG" + "d" * 32
 PATH = f"/2010-04-01/Accounts/AC{'a' * 32}/Messages.json"

@@ -1,0 +1,1 @@
+"""Sberbank's internet acquiring: payments."""

@@ -1,0 +1,1 @@
+"""SMTP servers, and the mailboxes where bounces and answers arrive."""

@@ -1,0 +1,179 @@
+"""The service M2M of MTS Communicator at `/m2m/m2m_api.asmx`: SendMessage and GetMessagesStatus
+over SOAP 1.2, as its description has them (https://api.mcommunicator.ru/m2m/m2m_api.asmx?WSDL).
+
+Everything in the envelope is checked: namespaces, the names and the order of elements, who asks,
+the number, the text. What the service has a name for is answered with a fault of that name.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from xml.etree import ElementTree as ET
+from xml.etree.ElementTree import Element, SubElement
+
+from sandbox.provider import Answer, AnsweredError, Delivery, RefusedError, Request
+from sandbox.providers.m2m_messages import (
+    API_KEY,
+    BLACKLISTED,
+    LOGIN,
+    LONGEST_TEXT_CHARACTERS,
+    PASSWORD,
+    Messages,
+)
+from sandbox.received import cut
+
+SOAP = "http://www.w3.org/2003/05/soap-envelope"
+M2M = "http://mcommunicator.ru/M2M"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+CONTENT_TYPE = "application/soap+xml; charset=utf-8"
+
+# The order is a part of the description; all of them may be absent.
+ELEMENTS = {
+    "SendMessage": ["msid", "message", "naming", "login", "password"],
+    "GetMessagesStatus": ["messageIDs", "login", "password"],
+}
+NUMBERS = {"INCORRECT_PASSWORD": "103", "MSID_FORMAT_ERROR": "506"}
+
+
+def read_soap(request: Request, messages: Messages) -> Delivery:
+    """A SendMessage as a delivery. Raises AnsweredError with the answer to a GetMessagesStatus, or
+    with a fault."""
+    if request.method != "POST":
+        raise RefusedError(405, "POST only", {"Allow": "POST"})
+    method, fields = _call(request)
+    _check_identity(request, fields)
+    if method == "GetMessagesStatus":
+        raise AnsweredError(_statuses(fields, messages))
+    return _message(request, fields, messages)
+
+
+def _call(request: Request) -> tuple[str, Mapping[str, Element]]:
+    """The name of the method and its elements by name."""
+    media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    if media_type != "application/soap+xml" or "charset=utf-8" not in parameters:
+        raise RefusedError(415, "expected application/soap+xml; charset=utf-8")
+    try:
+        envelope = ET.fromstring(request.body)  # noqa: S314 - only this machine calls
+    except ET.ParseError:
+        raise _illegible("no well-formed XML") from None
+    body = list(envelope)
+    if envelope.tag != f"{{{SOAP}}}Envelope" or [part.tag for part in body] != [f"{{{SOAP}}}Body"]:
+        raise _illegible("no SOAP 1.2 envelope with a body")
+    calls = list(body[0])
+    method = _name(calls[0]) if len(calls) == 1 else ""
+    if method not in ELEMENTS:
+        raise _illegible("the body holds no single method of this service")
+    given = [_name(child) for child in calls[0]]
+    if given != [name for name in ELEMENTS[method] if name in given]:
+        raise _fault("MESSAGE_FORMAT_ERROR")
+    return method, dict(zip(given, calls[0], strict=True))
+
+
+def _check_identity(request: Request, fields: Mapping[str, Element]) -> None:
+    authorization = request.headers.get("authorization")
+    md5 = hashlib.md5(PASSWORD.encode(), usedforsecurity=False).hexdigest()
+    pair = (_text(fields, "login"), _text(fields, "password"))
+    known = (
+        pair == (LOGIN, md5)
+        if authorization is None
+        else hmac.compare_digest(authorization.encode(), f"Bearer {API_KEY}".encode())
+        and not {"login", "password"} & set(fields)
+    )
+    if not known:
+        raise _fault("INCORRECT_PASSWORD")
+
+
+def _message(request: Request, fields: Mapping[str, Element], messages: Messages) -> Delivery:
+    msid, text, naming = (_text(fields, name) for name in ("msid", "message", "naming"))
+    if not re.fullmatch("7[0-9]{10}", msid):
+        raise _fault("MSID_FORMAT_ERROR")
+    if not text:
+        raise _fault("EMPTY_MESSAGE_NOT_ALLOWED")
+    if len(text) > LONGEST_TEXT_CHARACTERS:
+        raise _fault("MAX_LENGTH_EXCEEDED")
+    if msid == BLACKLISTED:
+        raise _fault("MSID_IS_IN_BLACKLIST")
+    message_id = messages.add(msid, naming)
+    result = Element(f"{{{M2M}}}SendMessageResponse")
+    SubElement(result, f"{{{M2M}}}SendMessageResult").text = str(message_id)
+    return Delivery(
+        to=f"+{msid}",
+        key=None,
+        details={
+            "to": f"+{msid}",
+            "content": cut(text),
+            "naming": naming,
+            "message_id": str(message_id),
+            "headers": request.shown_headers(),
+        },
+        answer=_answer(200, result),
+    )
+
+
+def _statuses(fields: Mapping[str, Element], messages: Messages) -> Answer:
+    asked = list(fields.get("messageIDs", ()))
+    if any(
+        one.tag != f"{{{M2M}}}long" or not re.fullmatch("-?[0-9]{1,19}", one.text or "")
+        for one in asked
+    ):
+        raise _illegible("messageIDs holds what is no long")
+    ids = [int(one.text or "") for one in asked]
+    if not ids or not all(messages.knows(one) for one in ids):
+        raise _fault("WRONG_ID")
+    response = Element(f"{{{M2M}}}GetMessagesStatusResponse")
+    result = SubElement(response, f"{{{M2M}}}GetMessagesStatusResult")
+    for one in ids:
+        sent = messages.ask(one)
+        status, since = sent.history[-1]
+        entry = SubElement(result, f"{{{M2M}}}MessageStatusWithID")
+        SubElement(entry, f"{{{M2M}}}MessageID").text = str(one)
+        delivery = SubElement(SubElement(entry, f"{{{M2M}}}Delivery"), f"{{{M2M}}}DeliveryInfo")
+        SubElement(delivery, f"{{{M2M}}}Msid").text = sent.msid
+        SubElement(delivery, f"{{{M2M}}}DeliveryStatus").text = status
+        SubElement(delivery, f"{{{M2M}}}DeliveryDate").text = since.isoformat()
+        SubElement(delivery, f"{{{M2M}}}UserDeliveryDate", {f"{{{XSI}}}nil": "true"})
+        SubElement(delivery, f"{{{M2M}}}PartCount").text = "1"
+    return _answer(200, response)
+
+
+def _fault(name: str) -> AnsweredError:
+    """What the service answers by name; its number only where that is known."""
+    detail = Element(f"{{{SOAP}}}Detail")
+    if name in NUMBERS:
+        SubElement(detail, f"{{{M2M}/}}code").text = NUMBERS[name]
+    SubElement(detail, f"{{{M2M}/}}description").text = name
+    return AnsweredError(_faulty(500, name, detail))
+
+
+def _illegible(why: str) -> AnsweredError:
+    """What the framework below the service answers to a request that it cannot read."""
+    return AnsweredError(_faulty(400, f"Server was unable to read request. ---> {why}"))
+
+
+def _faulty(status: int, reason: str, detail: Element | None = None) -> Answer:
+    fault = Element(f"{{{SOAP}}}Fault")
+    SubElement(SubElement(fault, f"{{{SOAP}}}Code"), f"{{{SOAP}}}Value").text = "soap:Sender"
+    text = SubElement(SubElement(fault, f"{{{SOAP}}}Reason"), f"{{{SOAP}}}Text")
+    text.text = reason
+    text.set("{http://www.w3.org/XML/1998/namespace}lang", "en")
+    if detail is not None:
+        fault.append(detail)
+    return _answer(status, fault)
+
+
+def _answer(status: int, content: Element) -> Answer:
+    envelope = Element(f"{{{SOAP}}}Envelope")
+    SubElement(envelope, f"{{{SOAP}}}Body").append(content)
+    ET.register_namespace("soap", SOAP)
+    return Answer(status, ET.tostring(envelope, "utf-8", xml_declaration=True), CONTENT_TYPE)
+
+
+def _name(element: Element) -> str:
+    """The name of an element of the service's namespace; that of any other with its own."""
+    namespace, _, name = element.tag.rpartition("}")
+    return name if namespace == "{" + M2M else f"{namespace}}}{name}"
+
+
+def _text(fields: Mapping[str, Element], name: str) -> str:
+    return (fields[name].text or "") if name in fields else ""

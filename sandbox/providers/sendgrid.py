@@ -1,0 +1,155 @@
+"""SendGrid's v3 Mail Send at `/sendgrid/v3/mail/send`, for the account with the key `API_KEY`,
+whose verified senders are all addresses at example.com. Templates are not played.
+
+`PUT /sendgrid/_webhook` says where the account has its events and incoming mail sent: `{"url": …,
+"inbound_url": …}`. The local part of a recipient chooses what happens to the mail: bounce,
+blocked, dropped, deferred, engaged, spamreport, unsubscribe; any other is delivered.
+`POST /sendgrid/_inbound` has a mail come in: `{"mime": …, "envelope": {"from": …, "to": […]},
+"raw": false}`.
+"""
+
+import base64
+import hmac
+import json
+import secrets
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from sandbox.callbacks import call_back
+from sandbox.provider import Answer, AnsweredError, Delivery, Provider, Request, json_answer
+from sandbox.providers.sendgrid_calls import events, incoming
+from sandbox.providers.sendgrid_requests import Incoming, Mail, Part, Webhooks
+from sandbox.received import cut
+
+KIND = "sendgrid"
+API_KEY = "SG.sandboxsandboxsandbox.sandboxsandboxsandboxsandboxsandboxsandbox1"
+VERIFIED_DOMAIN = "example.com"
+
+REQUEST_LIMIT_BYTES = 30 * 1024 * 1024
+
+P = TypeVar("P", bound=Part)
+
+
+def sendgrid() -> Provider:
+    """The simulated account."""
+    webhooks = Webhooks()
+
+    def read(request: Request) -> Delivery:
+        nonlocal webhooks
+        match request.method, request.path:
+            case "PUT", "/sendgrid/_webhook":
+                webhooks = _valid(Webhooks, request.body)
+                raise AnsweredError(json_answer(200, webhooks.model_dump()))
+            case "POST", "/sendgrid/_inbound":
+                mail = _valid(Incoming, request.body)
+                envelope = mail.envelope.model_dump(by_alias=True)
+                if not webhooks.inbound_url:
+                    raise _refused(400, "nobody asked for incoming mail", "inbound_url")
+                url = webhooks.inbound_url
+                call_back(incoming(url, mail.mime.encode(), envelope, raw=mail.raw))
+                raise AnsweredError(json_answer(202, {}))
+            case _, "/sendgrid/v3/mail/send":
+                _check_head(request)
+                return _take(_valid(Mail, request.body), webhooks.url)
+        raise _refused(404, "Not Found")
+
+    return Provider(KIND, "/sendgrid", read)
+
+
+def _take(mail: Mail, webhook: str) -> Delivery:
+    if mail.from_.email.rpartition("@")[2] != VERIFIED_DOMAIN:
+        said = "The from address does not match a verified Sender Identity."
+        raise _refused(403, said, "from")
+    message_id = secrets.token_urlsafe(16)
+    named = next((v for k, v in mail.headers.items() if k.lower() == "message-id"), None)
+    delivered = not mail.mail_settings.sandbox_mode.enable
+    callbacks = []
+    if delivered and webhook:
+        recipients = [mailbox.email for mailbox in mail.recipients()]
+        marks = {"category": mail.categories} if mail.categories else {}
+        smtp_id = named or f"<{message_id}@geopod-ismtpd-1>"
+        callbacks = [
+            events(webhook, message_id, smtp_id, recipients, {**marks, **mail.custom_args})
+        ]
+    return Delivery(
+        to=mail.personalizations[0].to[0].email,
+        key=named,
+        details=_shown(mail, message_id),
+        answer=Answer(202, b"", headers={"X-Message-Id": message_id})
+        if delivered
+        else Answer(200, b""),
+        callbacks=callbacks,
+    )
+
+
+def _check_head(request: Request) -> None:
+    if request.method != "POST":
+        raise _refused(405, "method not allowed")
+    key = request.headers.get("authorization", "")
+    if not hmac.compare_digest(key.encode(), f"Bearer {API_KEY}".encode()):
+        raise _refused(401, "The provided authorization grant is invalid, expired, or revoked")
+    if "accept" not in request.headers:
+        raise _refused(406, "Not Acceptable")
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise _refused(415, "Unsupported Media Type")
+    if len(request.body) > REQUEST_LIMIT_BYTES:
+        # The limit is kept by the web server in front, which answers in its own way.
+        page = b"<html><head><title>413 Request Entity Too Large</title></head></html>\r\n"
+        raise AnsweredError(Answer(413, page, "text/html"))
+
+
+def _valid(kind: type[P], body: bytes) -> P:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise _refused(415, "Invalid UTF8 in request") from None
+    try:
+        return kind.model_validate(json.loads(text))
+    except ValidationError as error:
+        problems = [
+            (
+                reason["msg"].removeprefix("Value error, "),
+                ".".join(map(str, reason["loc"])) or None,
+            )
+            for reason in error.errors(include_url=False, include_context=False)
+        ]
+        raise AnsweredError(_errors(400, *problems)) from None
+    except (ValueError, RecursionError):
+        raise _refused(400, "Bad Request") from None
+
+
+def _refused(status: int, said: str, field: str | None = None) -> AnsweredError:
+    return AnsweredError(_errors(status, (said, field)))
+
+
+def _errors(status: int, *problems: tuple[str, str | None]) -> Answer:
+    errors = [{"message": said, "field": field, "help": None} for said, field in problems]
+    return json_answer(status, {"errors": errors})
+
+
+def _shown(mail: Mail, message_id: str) -> dict[str, Any]:
+    texts = {part.type: part.value for part in mail.content}
+    return {
+        "message_id": message_id,
+        "from": mail.from_.model_dump(),
+        "personalizations": [one.model_dump() for one in mail.personalizations],
+        "to": [mailbox.email for mailbox in mail.recipients()],
+        "reply_to": mail.reply_to and mail.reply_to.model_dump(),
+        "subject": cut(mail.subject),
+        "text": cut(texts.get("text/plain", "")),
+        "html": cut(texts.get("text/html", "")),
+        "attachments": [
+            {
+                "filename": file.filename,
+                "type": file.type,
+                "bytes": len(base64.b64decode(file.content)),
+            }
+            for file in mail.attachments
+        ],
+        "headers": mail.headers,
+        "categories": mail.categories,
+        "custom_args": mail.custom_args,
+        "send_at": mail.send_at,
+        "sandbox_mode": mail.mail_settings.sandbox_mode.enable,
+    }
