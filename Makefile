@@ -16,7 +16,7 @@ run: $(INSTALLED) ## Run Postroom with its own PostgreSQL, Valkey and providers,
 	@exec $(BIN)/postroom up
 
 test: $(INSTALLED) ## Run all tests
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check

@@ -58,6 +58,12 @@ allow_networks = ["loopback"]
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long by itself, or one process would still be at it at the end."""
+    slow = ("tests/scenarios/", "tests/faults/", "tests/app/outbox/test_promises.py")
+    items.sort(key=lambda item: not item.nodeid.startswith(slow))
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     with postgres(tmp_path_factory.mktemp("postgres")) as server:
