@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    case,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models import AgentState, IdempotencyKey, Message, SchedulerState
@@ -64,7 +75,7 @@ def expire(connection: Connection) -> int:
     )
     return connection.execute(
         update(Message)
-        .where(Message.id.in_(late))
+        .where(_one_of(late))
         .values(
             status="expired",
             reason="not sent before expires_at",
@@ -84,7 +95,7 @@ def forget(connection: Connection, older_than: timedelta) -> int:
         .limit(AT_ONCE)
         .with_for_update(skip_locked=True)  # or one that is being replayed would go too
     )
-    return connection.execute(delete(Message).where(Message.id.in_(old))).rowcount
+    return connection.execute(delete(Message).where(_one_of(old))).rowcount
 
 
 def forget_idempotency_keys(connection: Connection) -> int:
@@ -123,6 +134,11 @@ def start_scheduler(connection: Connection, *, by: str) -> None:
 def wake(connection: Connection) -> None:
     """Ring the bell: the listeners scan as soon as this transaction commits."""
     connection.execute(text("NOTIFY outbox"))
+
+
+def _one_of(found: Select[int]) -> ColumnElement[bool]:
+    """As an array, which is made once: a subquery with a limit may be run again for each row."""
+    return Message.id == func.any(func.array(found.scalar_subquery()))
 
 
 def _call_back(connection: Connection, condition: ColumnElement[bool]) -> None:

@@ -151,11 +151,11 @@ def forget(connection: Connection, older_than: timedelta) -> int:
     """Delete receipts that never found their message, up to 1,000 at once; returns how many."""
     return connection.execute(
         text("""
-            DELETE FROM receipts WHERE id IN (
+            DELETE FROM receipts WHERE id = ANY(ARRAY(
                 SELECT id FROM receipts
                 WHERE message_id IS NULL AND received_at < now() - CAST(:older_than AS interval)
                 LIMIT :at_once
-            )
+            ))
         """),
         {"older_than": older_than, "at_once": MATCH_AT_ONCE},
     ).rowcount
