@@ -14,4 +14,4 @@ ENV PATH=/opt/postroom/bin:$PATH PYTHONUNBUFFERED=1
 # Holds agents.toml, mounted.
 WORKDIR /srv/postroom
 USER postroom
-CMD ["python", "-m", "app.processes", "web"]
+CMD ["python", "-m", "app.local.processes", "web"]

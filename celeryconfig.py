@@ -8,8 +8,8 @@ has to make Celery remember; it has to make Celery prompt, and unable to block.
 from kombu import Queue
 
 from app.agents import agents
-from app.collecting import collecting_agents
-from app.polling import polled_agents
+from app.inbound.mailboxes import mailbox_agents
+from app.inbound.polling import polled_agents
 from app.settings import settings
 
 broker_url = settings().redis_url
@@ -45,15 +45,15 @@ task_publish_retry_policy = {
 # to lose.)
 QUEUES = (
     "scan",
-    "housekeeping",
+    "maintenance",
     "poll",
     "collect",
-    *(agent.queue for agent in agents().by_code.values()),
+    *(agent.queue for agent in agents().by_name.values()),
 )
 task_queues = [Queue(name) for name in QUEUES]
 task_routes = {name: {"queue": name} for name in QUEUES}
 task_create_missing_queues = False
-task_default_queue = "housekeeping"  # what else might come, such as a task of a bench
+task_default_queue = "maintenance"  # what else might come, such as a task of a bench
 
 # What became of a message stands in its row.
 task_ignore_result = True
@@ -90,10 +90,10 @@ beat_schedule = {
         "schedule": settings().scan_seconds,
         "options": {"expires": settings().scan_seconds},
     },
-    "housekeeping": {
-        "task": "housekeeping",
-        "schedule": settings().housekeeping_seconds,
-        "options": {"expires": settings().housekeeping_seconds},
+    "maintenance": {
+        "task": "maintenance",
+        "schedule": settings().maintenance_seconds,
+        "options": {"expires": settings().maintenance_seconds},
     },
     # One for each agent, so that none waits for the provider of another.
     **{
@@ -109,9 +109,9 @@ beat_schedule = {
         f"collect {code}": {
             "task": "collect",
             "args": (code,),
-            "schedule": settings().collect_seconds,
-            "options": {"expires": settings().collect_seconds},
+            "schedule": settings().mailbox_seconds,
+            "options": {"expires": settings().mailbox_seconds},
         }
-        for code in collecting_agents(agents())
+        for code in mailbox_agents(agents())
     },
 }

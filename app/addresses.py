@@ -6,10 +6,10 @@ from string import ascii_lowercase, ascii_uppercase
 import phonenumbers
 from email_validator import ValidatedEmail, validate_email
 
-from connectors.mail import mime
+from connectors.toolkit.mail import mime
 
 PHONE_CHANNELS = frozenset({"sms", "mms"})
-LONGEST_SHORT_CODE = 8
+MAX_SHORT_CODE = 8
 TO_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
@@ -79,7 +79,7 @@ def normalise_sender(channel: str, value: str, region: str | None = None) -> str
     numbers, and those stay as they are."""
     if channel in PHONE_CHANNELS:
         number = value.rpartition(":")[2]
-        short = number.isdecimal() and len(number) <= LONGEST_SHORT_CODE
+        short = number.isdecimal() and len(number) <= MAX_SHORT_CODE
         if short or any(character.isalpha() for character in number):
             check_line(value)
             return value

@@ -121,7 +121,7 @@ class Message(Base):
             ),
         ),
         Index(
-            "messages_held",
+            "messages_in_flight",
             "lease_until",
             "agent",
             postgresql_where=text("lease_until IS NOT NULL"),
@@ -134,7 +134,7 @@ class Message(Base):
             ),
         ),
         Index(
-            "messages_dead",
+            "messages_failed",
             "id",
             postgresql_where=text("status IN ('failed', 'unknown', 'bounced')"),
         ),
@@ -327,7 +327,7 @@ class Receipt(Base):
 
 
 class Poll(Base):
-    """A message whose provider must be asked what became of it; see `app.polling`."""
+    """A message whose provider must be asked what became of it; see `app.inbound.polling`."""
 
     __tablename__ = "polls"
     __table_args__ = (Index("polls_due", "agent", "due_at"),)

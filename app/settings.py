@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from connectors.guard import Networks
+from connectors.toolkit.guard import Networks
 
 Language = Literal["de", "en", "es", "fr", "it", "pt", "ru"]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     worker_concurrency: PositiveInt = 100
     task_events: bool = True
     scan_seconds: PositiveFloat = 60.0
-    housekeeping_seconds: PositiveFloat = 15.0
+    maintenance_seconds: PositiveFloat = 15.0
     queue_lease_seconds: PositiveFloat = 45.0
     retention_days: NonNegativeInt = Field(90, description="of finished messages; 0 keeps all")
 
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     webhook_verify: Literal["token", "none"] = "token"
     keyword_languages: tuple[Language, ...] = ("en",)
     poll_seconds: PositiveFloat = 15.0
-    collect_seconds: PositiveFloat = 60.0
+    mailbox_seconds: PositiveFloat = 60.0
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"

@@ -22,7 +22,7 @@ CONNECTIONS = 8
 def measure() -> list[Figure]:
     """The rows of the table."""
     with running_stack() as stack:
-        stack.run("worker", "app.processes", "worker")
+        stack.run("worker", "app.local.processes", "worker")
         token = stack.run_web()
         _submit(token, range(WARM_UP))
         wait_until_all_sent()

@@ -5,10 +5,11 @@ import asyncio
 from datetime import datetime
 
 from app.db import transaction
-from app.outbox.accept import Draft, accept
+from app.outbox.store import store
+from app.submission.submission import Submission
 from bench.client import submit_paced
 from bench.figures import Figure, percentiles
-from bench.stack import WINDOW, Stack, running_stack, wait_until
+from bench.stack import MAX_IN_FLIGHT, Stack, running_stack, wait_until
 
 EACH_SECOND = 20
 WARM_UP = 60
@@ -23,14 +24,14 @@ NOBODY = "+12125550100"
 def measure() -> list[Figure]:
     """The rows of the table."""
     with running_stack(("hanging", "neighbour")) as stack:
-        stack.run("worker", "app.processes", "worker")
+        stack.run("worker", "app.local.processes", "worker")
         token = stack.run_web()
         _p95(stack, token, range(WARM_UP))
         usual = _p95(stack, token, range(WARM_UP, WARM_UP + MESSAGES))
         _hang(stack)
         meanwhile = _p95(stack, token, range(WARM_UP + MESSAGES, WARM_UP + 2 * MESSAGES))
         # Some were given up and tried again since: the agent was busy all the while.
-        _await_hung(stack, WINDOW + 1)
+        _await_hung(stack, MAX_IN_FLIGHT + 1)
     what = f"request → received by the gateway, {EACH_SECOND} a second: p95"
     return [
         Figure(measure=what, value=usual, unit="ms"),
@@ -42,10 +43,10 @@ def measure() -> list[Figure]:
 def _hang(stack: Stack) -> None:
     """Fill the window of the agent whose provider does not answer."""
     stack.sandbox.control(NOBODY, {"hang": True})
-    draft = Draft(channel="sms", agent="hanging", recipient=NOBODY, body="hello")
+    submission = Submission(channel="sms", agent="hanging", recipient=NOBODY, body="hello")
     with transaction() as connection:
-        accept(connection, [draft] * WAITING, "bench")
-    _await_hung(stack, WINDOW)
+        store(connection, [submission] * WAITING, "bench")
+    _await_hung(stack, MAX_IN_FLIGHT)
 
 
 def _await_hung(stack: Stack, count: int) -> None:

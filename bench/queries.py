@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 
 from app.db import transaction
-from app.outbox.accept import Draft, accept
+from app.outbox.store import store
+from app.submission.submission import Submission
 from bench.client import RECIPIENTS, submit_paced
 from bench.figures import Figure
 from bench.proxy import Queries, counting_proxy
@@ -28,7 +29,7 @@ def measure() -> list[Figure]:
         counting_proxy(os.environ["DATABASE_URL"]) as by_web,
         counting_proxy(os.environ["DATABASE_URL"]) as by_worker,
     ):
-        stack.run("worker", "app.processes", "worker", DATABASE_URL=by_worker.url)
+        stack.run("worker", "app.local.processes", "worker", DATABASE_URL=by_worker.url)
         token = stack.run_web(DATABASE_URL=by_web.url)
 
         def submit(first: int) -> int:
@@ -48,9 +49,9 @@ def measure() -> list[Figure]:
 
 
 def _accept_at_once() -> int:
-    draft = Draft(channel="sms", agent="gateway", recipient="+12125550100", body="hello")
+    submission = Submission(channel="sms", agent="gateway", recipient="+12125550100", body="hello")
     with transaction() as connection:
-        accept(connection, [draft] * AT_ONCE, "bench")
+        store(connection, [submission] * AT_ONCE, "bench")
     wait_until_all_sent()
     return AT_ONCE
 

@@ -13,7 +13,7 @@ from sqlalchemy import event, text
 from app.db import autocommit, engine, transaction
 from app.outbox import control
 from bench.figures import Figure
-from bench.stack import WINDOW, running_stack
+from bench.stack import MAX_IN_FLIGHT, running_stack
 from tasks import celery
 from tasks.scan import scan
 
@@ -85,7 +85,7 @@ def _scan_seconds(moments: list[float], waiting: int, due: int) -> float:
         scanned = scan()
         begun, ended = moments
         durations.append(ended - begun)
-        if scanned is None or scanned.queued != len(AGENTS) * WINDOW:
+        if scanned is None or scanned.queued != len(AGENTS) * MAX_IN_FLIGHT:
             raise RuntimeError(f"the scan did not fill all windows: {scanned}")
         with transaction() as connection:
             control.stop_scheduler(connection, by="bench")

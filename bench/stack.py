@@ -13,18 +13,19 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from app import auth, db, migrate
+from app import db, migrate
 from app.agents import agents
-from app.embedded import PostgresServer, ValkeyServer
+from app.auth import tokens as auth
+from app.local.servers import PostgresServer, ValkeyServer
 from app.settings import settings
 from sandbox.client import RunningSandbox, running_sandbox
 from tests.servers import free_port
 
-WINDOW = 32
+MAX_IN_FLIGHT = 32
 AGENT = """
 [agents.{name}]
 connector = "gateway"
-window = {window}
+max_in_flight = {max_in_flight}
 [agents.{name}.settings]
 url = "{url}"
 allow_networks = ["loopback"]
@@ -60,7 +61,7 @@ class Stack:
 
     def run_web(self, **environment: str) -> str:
         """Start the API and wait until it listens. Returns a token for it."""
-        self.run("web", "app.processes", "web", **environment)
+        self.run("web", "app.local.processes", "web", **environment)
         wait_until(_web_listens, "the API listens")
         with db.transaction() as connection:
             return auth.create_token(connection, name="bench", scopes=["submit"])
@@ -84,7 +85,7 @@ def running_stack(
         agents_file = folder / "agents.toml"
         agents_file.write_text(
             "".join(
-                AGENT.format(name=name, window=WINDOW, url=sandbox.gateway_url)
+                AGENT.format(name=name, max_in_flight=MAX_IN_FLIGHT, url=sandbox.gateway_url)
                 for name in agent_names
             )
             + further_agents

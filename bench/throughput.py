@@ -8,8 +8,9 @@ from sqlalchemy import text
 
 from app.db import autocommit, transaction
 from app.outbox import control
-from app.outbox.accept import Draft, accept
+from app.outbox.store import store
 from app.settings import settings
+from app.submission.submission import Submission
 from bench.empty import DONE_KEY, done, empty
 from bench.figures import Figure
 from bench.stack import running_stack, wait_until, wait_until_all_sent
@@ -61,9 +62,11 @@ def _empty_rate(client: "redis.Redis", count: int) -> float:
 def _message_rate(count: int) -> float:
     with transaction() as connection:
         control.stop_scheduler(connection, by="bench")
-        draft = Draft(channel="sms", agent="gateway", recipient="+12025550100", body="hello")
+        submission = Submission(
+            channel="sms", agent="gateway", recipient="+12025550100", body="hello"
+        )
         for _ in range(count // AT_ONCE):
-            accept(connection, [draft] * AT_ONCE, "bench")
+            store(connection, [submission] * AT_ONCE, "bench")
     with transaction() as connection:
         control.start_scheduler(connection, by="bench")
     wait_until_all_sent()

@@ -1,4 +1,4 @@
-"""The Celery side of Postroom: scan, deliver, poll, collect, housekeeping. Nothing imports it.
+"""The Celery side of Postroom: scan, deliver, poll, collect, maintenance. Nothing imports it.
 
 `celery -A tasks worker|beat|flower` starts here.
 """
@@ -8,15 +8,16 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging
 
-from app import logs, token_store
+from app import logs
+from app.agents import token_store
 from tasks import broker
-from tasks.listener import Listener
+from tasks.leader import Listener
 
 broker.install()
 token_store.install()
 celery = Celery(
     "postroom",
-    include=["tasks.collect", "tasks.deliver", "tasks.housekeeping", "tasks.poll", "tasks.scan"],
+    include=["tasks.mailboxes", "tasks.deliver", "tasks.maintenance", "tasks.poll", "tasks.scan"],
 )
 celery.config_from_object("celeryconfig")
 celery.steps["worker"].add(Listener)

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Task, shared_task
 
 from app.agents import Agent, agents
-from app.delivery import Carrier
+from app.outbox.deliver import Carrier
 from app.settings import settings
 from tasks import metrics
 from tasks.limiter import limiter
@@ -25,17 +25,17 @@ def make_task(agent: Agent) -> Task:
 
     @shared_task(
         name=agent.queue,
-        rate_limit=agent.rate_limit,
+        rate_limit=agent.worker_rate_limit,
         bind=True,
         max_retries=None,  # how often a message is tried is written in its row
     )
     def deliver(self: Any, message_id: int, claim: int) -> None:
-        delivery = carrier().deliver(agent.code, message_id, claim)
-        metrics.observe(agent.code, delivery)
+        delivery = carrier().deliver(agent.name, message_id, claim)
+        metrics.observe(agent.name, delivery)
         if retry := delivery.retry:
             raise self.retry(args=(message_id, retry.claim), countdown=retry.wait.total_seconds())
 
     return deliver
 
 
-TASKS = {agent.code: make_task(agent) for agent in agents().by_code.values()}
+TASKS = {agent.name: make_task(agent) for agent in agents().by_name.values()}

@@ -8,7 +8,7 @@ from typing import Any
 from celery.signals import worker_ready
 from prometheus_client import Counter, Histogram, start_http_server
 
-from app.delivery import Delivery
+from app.outbox.deliver import Delivery
 from app.settings import settings
 
 TRIES = Counter("postroom_tries", "Tries to send a message", ["agent", "outcome"])

@@ -1,12 +1,12 @@
-"""One round of polling an agent's provider; see `app.polling`."""
+"""One round of polling an agent's provider; see `app.inbound.polling`."""
 
 import logging
 import threading
 
 from celery import shared_task
 
-from app import polling
 from app.agents import agents
+from app.inbound import polling
 
 log = logging.getLogger(__name__)
 

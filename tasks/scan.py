@@ -11,8 +11,9 @@ from kombu.exceptions import KombuError
 
 from app.agents import agents
 from app.db import transaction
-from app.outbox import accept, claims
-from app.outbox.claims import Claim
+from app.outbox import claim as claims
+from app.outbox import store as accept
+from app.outbox.claim import Claim
 from app.settings import settings
 from tasks.limiter import limiter
 
@@ -50,7 +51,7 @@ def scan() -> Scan | None:
             return Scan(0, None)
         if state.unadopted:
             accept.adopt(connection, agents())
-        sending = [code for code in agents().by_code if code not in state.paused]
+        sending = [code for code in agents().by_name if code not in state.paused]
         lease = timedelta(seconds=settings().queue_lease_seconds)
         rooms = {code: room for code in sending if (room := _room(code, state.held)) > 0}
         claimed = claims.claim(connection, rooms, lease) if rooms else []
@@ -62,11 +63,11 @@ def scan() -> Scan | None:
 
 def _room(code: str, held: Mapping[str, int]) -> int:
     """How many more messages of an agent may be in flight, by its window and its rate limits."""
-    agent = agents().by_code[code]
-    window = agent.window - held.get(code, 0)
-    if window <= 0 or not agent.rate_limits or agent.over_limit == "reject":
-        return window
-    return limiter().peek({code: agent.rate_limits}, window).free
+    agent = agents().by_name[code]
+    capacity = agent.max_in_flight - held.get(code, 0)
+    if capacity <= 0 or not agent.rate_limits or agent.over_limit == "reject":
+        return capacity
+    return limiter().peek({code: agent.rate_limits}, capacity).free
 
 
 def _publish(claimed: Sequence[Claim]) -> None:
@@ -81,7 +82,7 @@ def _publish(claimed: Sequence[Claim]) -> None:
             producer.batch(max_size=500),
         ):
             for claim in claimed:
-                task = current_app.tasks[agents().by_code[claim.agent].queue]
+                task = current_app.tasks[agents().by_name[claim.agent].queue]
                 task.apply_async((claim.message_id, claim.number), producer=producer)
     except (KombuError, redis.RedisError, OSError):
         log.warning("the broker did not take %s tasks; their messages stay due", len(claimed))

@@ -8,14 +8,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 import redis
-from servers import postgres, valkey
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from app import db, migrate
 from app import settings as settings_module
 from app.agents import Agents, agents
-from app.embedded import PostgresServer, ValkeyServer
+from app.local.servers import PostgresServer, ValkeyServer
 from app.models import Base
+from tests.servers import postgres, valkey
 
 hypothesis.settings.register_profile("postroom", deadline=None)  # no test is about time
 hypothesis.settings.load_profile("postroom")
@@ -34,7 +34,7 @@ AGENTS = """
 [agents.gateway]
 connector = "gateway"
 channels = ["sms", "mms"]
-window = 4
+max_in_flight = 4
 retry = { attempts = 3, base_seconds = 2, jitter = 0 }
 [agents.gateway.settings]
 url = "http://127.0.0.1:9/gateway"
@@ -42,7 +42,7 @@ allow_networks = ["loopback"]
 
 [agents.smtp]
 connector = "smtp"
-window = 4
+max_in_flight = 4
 [agents.smtp.settings]
 host = "127.0.0.1"
 security = "plain"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.embedded import PostgresServer, ValkeyServer
+from app.local.servers import PostgresServer, ValkeyServer
 
 
 def free_port() -> int:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.processes import processes
+from app.local.processes import processes
+from app.local.supervisor import STOP_SECONDS
 from app.settings import Settings
-from app.supervision import STOP_SECONDS
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docker-compose.yml"
@@ -35,7 +35,7 @@ def test_it_runs_the_processes_of_up_beside_the_servers_and_the_migration() -> N
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_process_runs_the_command_that_up_runs(name: str) -> None:
-    assert SERVICES[name]["command"] == ["python", "-m", "app.processes", name]
+    assert SERVICES[name]["command"] == ["python", "-m", "app.local.processes", name]
 
 
 @pytest.mark.parametrize("name", [*OURS, "migrate"])

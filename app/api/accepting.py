@@ -13,11 +13,12 @@ from app.agents import agents
 from app.api import idempotency, security
 from app.api.operations import Answer, respond
 from app.api.problems import field_errors, invalid
-from app.api.records import Status
-from app.api.schemas import Message
-from app.api.submission import Channel, RefusedError, draft, suppressed
 from app.api.throttle import Throttle
-from app.outbox.accept import Draft, accept
+from app.outbox.store import store
+from app.queries.views import Status
+from app.submission.schema import MessageFields
+from app.submission.submission import Submission
+from app.submission.validation import Channel, RefusedError, suppressed, validate
 
 BUSY = frozenset({HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -46,23 +47,23 @@ def once(accept: Callable[[Connection, str], Answer]) -> Response:
         return idempotency.once(connection, client, key, answer) if key else answer()
 
 
-def read(model: type[Message], body: Any, channel: Channel | None) -> Draft:
-    """The draft of a message that was submitted as `body`. Raises ProblemError with all that is
+def read(model: type[MessageFields], body: Any, channel: Channel | None) -> Submission:
+    """The submission of a message that was submitted as `body`. Raises ProblemError with all that is
     wrong with it."""
     try:
-        return draft(model.model_validate(body), agents(), channel=channel)
+        return validate(model.model_validate(body), agents(), channel=channel)
     except ValidationError as error:
         raise invalid(field_errors(error)) from None
     except RefusedError as error:
         raise invalid(error.errors) from None
 
 
-def accept_one(connection: Connection, message: Draft, client: str) -> Answer:
+def accept_one(connection: Connection, message: Submission, client: str) -> Answer:
     """Put a message into the outbox, unless its recipients are suppressed: then ProblemError."""
     [faults] = suppressed(connection, [message])
     if faults:
         raise invalid(faults)
-    [kept] = accept(connection, [message], client)
+    [kept] = store(connection, [message], client)
     return Answer(
         Accepted(
             id=kept.id,

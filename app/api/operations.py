@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 from app.api import security
 from app.api.bodies import read_json
 from app.api.problems import FieldError, field_errors, invalid
-from app.auth import Scope
+from app.auth.tokens import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
-LONGEST_NAME = 100
+MAX_NAME = 100
 CONTENT_TYPE = "application/problem+json"
 DETAILS = {
     HTTPStatus.NOT_FOUND: "there is nothing at this address",
@@ -89,7 +89,7 @@ def _path(location: tuple[int | str, ...]) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         elif part != "[key]" and not part.startswith("<"):  # the tag of a union's member
-            name = part[:LONGEST_NAME].encode(errors="replace").decode()
+            name = part[:MAX_NAME].encode(errors="replace").decode()
             path += f".{name}" if path else name
     return path
 

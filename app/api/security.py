@@ -5,8 +5,9 @@ from http import HTTPStatus
 from flask import g, request
 from sqlalchemy.exc import DBAPIError
 
-from app import auth, db
+from app import db
 from app.api.problems import ProblemError
+from app.auth import tokens as auth
 from app.settings import settings
 
 # Browsers ask for name and token where Basic is offered, which opens /docs to them.

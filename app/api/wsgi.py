@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from app import logs
 from app.agents import AgentsError
-from app.api import create_app
+from app.api.factory import create_app
 
 APP_LOAD_ERROR = 4  # tells gunicorn to end, and not to start one worker after the other
 

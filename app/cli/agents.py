@@ -21,20 +21,20 @@ def check(*, as_json: bool) -> None:
     found = Agents.load(settings().agents_file)
     found.close()
     if as_json:
-        print_json([_described(agent) for agent in found.by_code.values()])
+        print_json([_described(agent) for agent in found.by_name.values()])
         return
-    columns = ("agent", "connector", "channels", "window", "limits", "retry", "profiles")
+    columns = ("agent", "connector", "channels", "max_in_flight", "limits", "retry", "profiles")
     rows = (
         (
-            agent.code,
+            agent.name,
             agent.connector,
             " ".join(sorted(agent.channels)),
-            agent.window,
+            agent.max_in_flight,
             _limits(agent) or None,
             _retry(agent.retry),
             " ".join(agent.profiles),
         )
-        for agent in found.by_code.values()
+        for agent in found.by_name.values()
     )
     console().print(table(columns, rows))
 
@@ -42,13 +42,13 @@ def check(*, as_json: bool) -> None:
 def _described(agent: Agent) -> dict[str, Any]:
     """All but the settings of the connector, where the secrets are."""
     return {
-        "agent": agent.code,
+        "agent": agent.name,
         "connector": agent.connector,
         "channels": sorted(agent.channels),
-        "window": agent.window,
+        "max_in_flight": agent.max_in_flight,
         "rate_limits": [str(limit) for limit in agent.rate_limits],
         "over_limit": agent.over_limit,
-        "rate_limit": agent.rate_limit,
+        "worker_rate_limit": agent.worker_rate_limit,
         "retry": agent.retry.model_dump(),
         "on_uncertain": agent.on_uncertain,
         "profiles": {
@@ -65,8 +65,8 @@ def _limits(agent: Agent) -> str:
         for name, profile in agent.profiles.items()
         for limit in profile.rate_limits
     ]
-    if agent.rate_limit:
-        limits.append(f"{agent.rate_limit} per worker")
+    if agent.worker_rate_limit:
+        limits.append(f"{agent.worker_rate_limit} per worker")
     return ", ".join(limits)
 
 

@@ -3,8 +3,8 @@
 import click
 
 from app.cli.output import NothingToDoError, console, table
-from app.connector_reference import errors_table, settings_table
-from connectors import registry
+from app.queries.connector_reference import errors_table, settings_table
+from connectors.base import registry
 
 
 @click.group()
@@ -17,7 +17,7 @@ def list_connectors() -> None:
     """List them, with the channels that each can serve."""
     found = [(name, registry.load(name)) for name in registry.names()]
     rows = (
-        (name, " ".join(sorted(one.channels)), "yes" if one.polls else None, one.documentation)
+        (name, " ".join(sorted(one.channels)), "yes" if one.can_poll else None, one.documentation)
         for name, one in found
     )
     console().print(table(("connector", "channels", "polls", "documentation"), rows))

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import Connection, select
 
-from app.api.listing import Filter
 from app.api.problems import field_errors
 from app.cli.output import (
     CommandError,
@@ -24,6 +23,7 @@ from app.models import Message
 from app.outbox import control
 from app.outbox import replay as replays
 from app.outbox.replay import Conditions
+from app.queries.messages import Filter
 from connectors.base import Channel
 
 MessageId = click.IntRange(1, 2**63 - 1)

@@ -42,8 +42,8 @@ def resume(agent: str | None) -> None:
 
 
 def _known(agent: str) -> str:
-    if agent not in agents().by_code:
-        known = ", ".join(sorted(agents().by_code))
+    if agent not in agents().by_name:
+        known = ", ".join(sorted(agents().by_name))
         raise NothingToDoError(f"there is no agent {agent}; there are: {known}")
     return agent
 

@@ -13,14 +13,15 @@ import click
 from pydantic import ValidationError
 
 from app.agents import agents
-from app.api import listing
 from app.api.problems import FieldError, field_errors
-from app.api.records import EventView
-from app.api.schemas import Submission
-from app.api.submission import RefusedError, draft, suppressed
 from app.cli.output import BY, CommandError, NothingToDoError, clean, json_option, print_json
 from app.db import autocommit, transaction
-from app.outbox.accept import Draft, accept
+from app.outbox.store import store
+from app.queries import messages as listing
+from app.queries.views import EventView
+from app.submission.schema import MessageRequest
+from app.submission.submission import Submission
+from app.submission.validation import RefusedError, suppressed, validate
 from connectors.base import Channel
 
 FOLLOW_SECONDS = 0.2
@@ -53,12 +54,14 @@ def send(*, files: tuple[Path, ...], wait: bool, as_json: bool, **fields: str | 
 
     With --json and --wait, each event is a line of its own.
     """
-    message = _draft({name: value for name, value in fields.items() if value is not None}, files)
+    message = _submission(
+        {name: value for name, value in fields.items() if value is not None}, files
+    )
     with transaction() as connection:
         [faults] = suppressed(connection, [message])
         if faults:
             raise _refused(faults)
-        [kept] = accept(connection, [message], BY)
+        [kept] = store(connection, [message], BY)
     if as_json:
         print_json(
             {
@@ -74,7 +77,7 @@ def send(*, files: tuple[Path, ...], wait: bool, as_json: bool, **fields: str | 
         _follow(kept.id, as_json=as_json)
 
 
-def _draft(fields: dict[str, Any], files: tuple[Path, ...]) -> Draft:
+def _submission(fields: dict[str, Any], files: tuple[Path, ...]) -> Submission:
     if fields.get("body") == "-":
         # A pipe ends in a newline that nobody meant to send.
         fields["body"] = sys.stdin.read().rstrip("\n")
@@ -86,7 +89,7 @@ def _draft(fields: dict[str, Any], files: tuple[Path, ...]) -> Draft:
             for file in files
         ]
     try:
-        return draft(Submission.model_validate(fields), agents())
+        return validate(MessageRequest.model_validate(fields), agents())
     except ValidationError as error:
         raise _refused(field_errors(error)) from None
     except RefusedError as error:

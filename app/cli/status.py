@@ -9,11 +9,11 @@ from rich.live import Live
 from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
-from app import overview
 from app.agents import agents
 from app.cli.output import age, clean, console, json_option, print_json, table
 from app.db import autocommit
-from app.overview import AgentOverview, SchedulerOverview
+from app.queries import overview
+from app.queries.overview import AgentOverview, SchedulerOverview
 
 WATCH_SECONDS = 1.0
 COLUMNS = ("agent", "waiting", "in flight", "sent 1h", "failed 24h", "oldest due", "remark")
@@ -42,7 +42,7 @@ def status(*, watch: bool, as_json: bool) -> None:
 
 def _read() -> tuple[SchedulerOverview, list[AgentOverview]]:
     with autocommit() as connection:
-        return overview.scheduler(connection), overview.agents(connection, agents().by_code)
+        return overview.scheduler(connection), overview.agents(connection, agents().by_name)
 
 
 def _watch(view: RenderableType) -> None:

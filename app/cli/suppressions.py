@@ -7,8 +7,8 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from app import suppression
-from app.api import suppressions as api
 from app.api.problems import FieldError, ProblemError, field_errors
+from app.api.routes import suppressions as api
 from app.cli.output import (
     BY,
     CommandError,
@@ -24,7 +24,7 @@ from app.suppression import Reason
 from connectors.base import Channel
 
 COLUMNS = ("id", "channel", "address", "reason", "detail", "agent", "message", "by", "since")
-MOST_AT_ONCE = 200
+MAX_AT_ONCE = 200
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,7 +45,7 @@ def suppressions() -> None:
 def list_suppressions(*, as_json: bool, **filters: str | None) -> None:
     """Show the addresses that are not written to, newest first."""
     given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-    query = _checked(api.SuppressionQuery, {**given, "limit": MOST_AT_ONCE})
+    query = _checked(api.SuppressionQuery, {**given, "limit": MAX_AT_ONCE})
     with autocommit() as connection:
         page = api.page(connection, query)
         found = page.suppressions

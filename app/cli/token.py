@@ -7,7 +7,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection
 
-from app import auth
+from app.auth import tokens as auth
 from app.cli.output import (
     CommandError,
     NothingToDoError,

@@ -11,6 +11,6 @@ from app.settings import settings
 def up() -> None:
     """Run everything on this machine until Ctrl-C, servers included."""
     # Here, since no other command needs the packages of the extra `embedded`.
-    from app.up import up as run  # noqa: PLC0415
+    from app.local.up import up as run  # noqa: PLC0415
 
     sys.exit(run(settings()))

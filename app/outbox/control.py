@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models import AgentState, IdempotencyKey, Message, SchedulerState
-from app.outbox import claims
+from app.outbox import claim as claims
 
 CANCELLABLE = frozenset({"outbox", "retry", "queued"})
 REPLAYABLE = frozenset({"failed", "unknown", "cancelled", "expired", "bounced", "delivered"})

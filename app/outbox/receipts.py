@@ -16,8 +16,7 @@ from sqlalchemy import Connection, text
 
 from app import addresses, suppression
 from app.texts import storable
-from connectors.base import Channel
-from connectors.inbound import Receipt
+from connectors.base import Channel, Receipt
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote
 
-from connectors import oauth, standard_webhooks
 from connectors.api.settings import RESERVED_HEADERS, ApiSettings
 from connectors.api.templates import Template, fields_of
 from connectors.base import (
@@ -22,15 +21,16 @@ from connectors.base import (
     Unavailable,
     Uncertain,
 )
-from connectors.generic_webhooks import WebhookConnector
-from connectors.http import is_header
-from connectors.json_paths import first, select
-from connectors.replies import Response, excerpt, message_id, refusal, retry_after
-from connectors.tokens import TokenSource, with_token
+from connectors.toolkit import oauth, standard_webhooks
+from connectors.toolkit.generic_webhooks import WebhookConnector
+from connectors.toolkit.http import is_header
+from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal, retry_after
+from connectors.toolkit.json_paths import first, select
+from connectors.toolkit.tokens import TokenSource, with_token
 
-LONGEST_PATH_CHARACTERS = 8_000
-LONGEST_HEADER_CHARACTERS = 4_000
-LONGEST_BODY_CHARACTERS = 1_000_000
+MAX_PATH_CHARACTERS = 8_000
+MAX_HEADER_CHARACTERS = 4_000
+MAX_BODY_CHARACTERS = 1_000_000
 
 
 class Api(WebhookConnector[ApiSettings]):
@@ -43,13 +43,13 @@ class Api(WebhookConnector[ApiSettings]):
         super().__init__(settings)
         self._tokens = self._token_source()
         self._path_template = _template(
-            settings.path_template, "path_template", LONGEST_PATH_CHARACTERS
+            settings.path_template, "path_template", MAX_PATH_CHARACTERS
         )
         self._body_template = _template(
-            settings.body_template, "body_template", LONGEST_BODY_CHARACTERS
+            settings.body_template, "body_template", MAX_BODY_CHARACTERS
         )
         self._header_templates = {
-            name: Template(source, f"header_templates.{name}", LONGEST_HEADER_CHARACTERS)
+            name: Template(source, f"header_templates.{name}", MAX_HEADER_CHARACTERS)
             for name, source in settings.header_templates.items()
         }
 

@@ -6,12 +6,12 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from connectors.api.templates import TemplateText
 from connectors.base import ConnectorSettings
-from connectors.generic_webhooks import WebhookSettings
-from connectors.http import BaseAddress, HeaderName, HeaderSecret
-from connectors.json_paths import JsonPath
-from connectors.oauth import ClientCredentials, ServiceAccountKey
-from connectors.standard_webhooks import HEADERS as SIGNATURE_HEADERS
-from connectors.standard_webhooks import SigningSecrets
+from connectors.toolkit.generic_webhooks import WebhookSettings
+from connectors.toolkit.http import BaseAddress, HeaderName, HeaderSecret
+from connectors.toolkit.json_paths import JsonPath
+from connectors.toolkit.oauth import ClientCredentials, ServiceAccountKey
+from connectors.toolkit.standard_webhooks import HEADERS as SIGNATURE_HEADERS
+from connectors.toolkit.standard_webhooks import SigningSecrets
 
 # A message may not speak with another identity than ours, nor frame the request anew.
 RESERVED_HEADERS = frozenset(

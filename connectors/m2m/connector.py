@@ -15,30 +15,33 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from connectors.base import Accepted, Channel, OutboundMessage, Rejected
-from connectors.errors import ErrorCode
-from connectors.http import HttpClient, HttpConnector
-from connectors.inbound import (
-    ForgedCall,
+from connectors.base import (
+    Accepted,
+    Channel,
+    ErrorCode,
     Inbound,
-    MalformedCall,
+    MalformedWebhook,
+    OutboundMessage,
     Receipt,
     Received,
+    Rejected,
     SentMessage,
-    UnsignedCall,
-    WebhookAnswer,
-    WebhookCall,
+    UnsignedWebhook,
+    UnverifiedWebhook,
     WebhookKind,
+    WebhookRequest,
+    WebhookResponse,
 )
 from connectors.m2m import omnichannel, soap
 from connectors.m2m.replies import e164
 from connectors.m2m.settings import M2mSettings, Mode
+from connectors.toolkit.http import HttpClient, HttpConnector
 
 # How many ids a call may hold is not published (the fault is TOO_MANY_PARAMETERS). This many are
 # answered well within the limit of a reply.
 IDS_PER_CALL = 100
 
-TAKEN = WebhookAnswer(
+TAKEN = WebhookResponse(
     200,
     b'<?xml version="1.0" encoding="utf-8"?>\n'
     b'<OperationResult xmlns="http://mcommunicator.ru/M2M/">'
@@ -87,12 +90,12 @@ class M2m(HttpConnector[M2mSettings]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound"} if self.settings.webhook_secrets else ())
 
-    def receive(self, call: WebhookCall) -> Received:
+    def receive(self, call: WebhookRequest) -> Received:
         self._verify(call)
         said = {name: value for name, value in call.query if name != "secret"}
         number, text = said.pop("msid", "").strip(), said.pop("message", None)
         if call.method != "GET" or not number or text is None:
-            raise MalformedCall("expected GET with msid and message")
+            raise MalformedWebhook("expected GET with msid and message")
         inbound = Inbound(
             # The call brings no id, and who answers "yes" twice may mean it twice: to keep a
             # repeated call twice is better than to lose a message.
@@ -105,8 +108,8 @@ class M2m(HttpConnector[M2mSettings]):
         )
         return Received([inbound], TAKEN)
 
-    def _verify(self, call: WebhookCall) -> None:
-        """Raises UnsignedCall or ForgedCall."""
+    def _verify(self, call: WebhookRequest) -> None:
+        """Raises UnsignedWebhook or UnverifiedWebhook."""
         login = self.settings.webhook_login
         if login is None:
             given = [value.encode() for name, value in call.query if name == "secret"]
@@ -116,15 +119,15 @@ class M2m(HttpConnector[M2mSettings]):
             given = [_decoded(encoded)] if scheme.lower() == "basic" else []
             prefix = f"{login}:"
         if not given:
-            raise UnsignedCall("no secret" if login is None else "no Basic credentials")
+            raise UnsignedWebhook("no secret" if login is None else "no Basic credentials")
         known = [prefix + secret.get_secret_value() for secret in self.settings.webhook_secrets]
         matches = [hmac.compare_digest(given[0], one.encode()) for one in known]
         if len(given) > 1 or not any(matches):
-            raise ForgedCall("wrong secret" if login is None else "wrong Basic credentials")
+            raise UnverifiedWebhook("wrong secret" if login is None else "wrong Basic credentials")
 
 
 def _decoded(credentials: str) -> bytes:
     try:
         return base64.b64decode(credentials, validate=True)
     except ValueError:
-        raise ForgedCall("the Basic credentials are no base64") from None
+        raise UnverifiedWebhook("the Basic credentials are no base64") from None

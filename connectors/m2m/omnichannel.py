@@ -6,13 +6,19 @@ https://support.mts.ru/mts_marketolog/rassilki-po-svoei-baze-pro-i-api-k-nim/dok
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connectors.base import Accepted, OutboundMessage, Rejected, Unavailable
-from connectors.errors import ErrorCode
-from connectors.http import HttpClient
-from connectors.inbound import Receipt, ReceiptKind
+from connectors.base import (
+    Accepted,
+    ErrorCode,
+    OutboundMessage,
+    Receipt,
+    ReceiptKind,
+    Rejected,
+    Unavailable,
+)
 from connectors.m2m.replies import e164, moment
 from connectors.m2m.settings import M2mSettings
-from connectors.replies import Response, excerpt, message_id, refusal
+from connectors.toolkit.http import HttpClient
+from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal
 
 NOT_TAKEN = ErrorCode("not_taken", Rejected, "omnichannel: internal id 0, without an error code")
 ERRORS = (NOT_TAKEN,)

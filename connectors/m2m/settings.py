@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from connectors.http import HeaderSecret, HttpAddress, HttpSettings
+from connectors.toolkit.http import HeaderSecret, HttpAddress, HttpSettings
 
 Mode = Literal["soap", "omnichannel"]
 

@@ -14,22 +14,23 @@ from xml.etree.ElementTree import Element, SubElement
 
 from connectors.base import (
     Accepted,
+    ErrorCode,
     Misconfigured,
     OutboundMessage,
+    Receipt,
+    ReceiptKind,
     Rejected,
     SendError,
     Unavailable,
 )
-from connectors.errors import ErrorCode
-from connectors.http import HttpClient
-from connectors.inbound import Receipt, ReceiptKind
 from connectors.m2m.replies import e164, moment
 from connectors.m2m.settings import M2mSettings
-from connectors.replies import Response, excerpt, refusal
+from connectors.toolkit.http import HttpClient
+from connectors.toolkit.http.replies import Response, excerpt, refusal
 
 NAMESPACE = "http://mcommunicator.ru/M2M"
 ENVELOPE = "http://www.w3.org/2003/05/soap-envelope"
-LONGEST_TEXT_CHARACTERS = 1000
+MAX_TEXT_CHARACTERS = 1000
 
 # No wait is documented for a quota. It is refilled by a contract or a new month, not in minutes.
 QUOTA_WAIT = timedelta(hours=1)
@@ -90,8 +91,8 @@ def send(
 ) -> Accepted:
     """Send the text to `number`, 7XXXXXXXXXX. Raises a SendError."""
     text, sender = message.body, message.sender or settings.sender or ""
-    if len(text) > LONGEST_TEXT_CHARACTERS:
-        raise Rejected("text_too_long", f"{len(text)} of {LONGEST_TEXT_CHARACTERS} characters")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise Rejected("text_too_long", f"{len(text)} of {MAX_TEXT_CHARACTERS} characters")
     if _NOT_IN_XML.search(text + sender):
         raise Rejected("text_not_allowed", "holds a character that XML cannot carry")
 

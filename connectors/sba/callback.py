@@ -22,15 +22,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from connectors.inbound import (
-    ForgedCall,
-    MalformedCall,
+from connectors.base import (
+    MalformedWebhook,
     Receipt,
     ReceiptKind,
     Received,
-    UnsignedCall,
-    WebhookAnswer,
-    WebhookCall,
+    UnsignedWebhook,
+    UnverifiedWebhook,
+    WebhookRequest,
+    WebhookResponse,
 )
 
 UNSIGNED = frozenset({"checksum", "sign_alias"})
@@ -63,24 +63,24 @@ def _rsa(key: object) -> RSAPublicKey:
     return key
 
 
-def read(call: WebhookCall, secrets: Sequence[str], keys: Sequence[RSAPublicKey]) -> Received:
+def read(call: WebhookRequest, secrets: Sequence[str], keys: Sequence[RSAPublicKey]) -> Received:
     """The receipt in a call signed with one of `secrets`, or by one of `keys`. Raises a
-    CallError."""
+    WebhookError."""
     given = _parameters(call)
     signed = _signed(given)
     _verify(signed, [value for name, value in given if name == "checksum"], secrets, keys)
     parameters = dict(given)
     if len(parameters) < len(given):
-        raise MalformedCall("a parameter is given twice")
-    return Received([_receipt(parameters, signed)], WebhookAnswer(200))
+        raise MalformedWebhook("a parameter is given twice")
+    return Received([_receipt(parameters, signed)], WebhookResponse(200))
 
 
-def _parameters(call: WebhookCall) -> list[tuple[str, str]]:
+def _parameters(call: WebhookRequest) -> list[tuple[str, str]]:
     try:
         return call.query if call.method == "GET" else call.form
-    except MalformedCall as malformed:
+    except MalformedWebhook as malformed:
         # What cannot be read cannot be signed either.
-        raise UnsignedCall(str(malformed)) from None
+        raise UnsignedWebhook(str(malformed)) from None
 
 
 def _signed(given: Sequence[tuple[str, str]]) -> bytes:
@@ -92,17 +92,17 @@ def _verify(
     signed: bytes, checksums: Sequence[str], secrets: Sequence[str], keys: Sequence[RSAPublicKey]
 ) -> None:
     if not any(checksums):
-        raise UnsignedCall("no checksum")
+        raise UnsignedWebhook("no checksum")
     try:
         [checksum] = map(bytes.fromhex, checksums)
     except ValueError:
-        raise ForgedCall("expected one checksum, in hexadecimal") from None
+        raise UnverifiedWebhook("expected one checksum, in hexadecimal") from None
     right = [
         hmac.compare_digest(hmac.digest(secret.encode(), signed, hashlib.sha256), checksum)
         for secret in secrets
     ]
     if not any(right) and not any(_signed_by(key, checksum, signed) for key in keys):
-        raise ForgedCall("the checksum is wrong")
+        raise UnverifiedWebhook("the checksum is wrong")
 
 
 def _signed_by(key: RSAPublicKey, checksum: bytes, signed: bytes) -> bool:

@@ -27,18 +27,20 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from connectors.base import (
     Accepted,
     Channel,
+    ErrorCode,
     OnUncertain,
     OutboundMessage,
+    Receipt,
+    Received,
     Rejected,
     Reply,
     SendError,
+    SentMessage,
     Unavailable,
     Uncertain,
+    WebhookKind,
+    WebhookRequest,
 )
-from connectors.errors import ErrorCode
-from connectors.http import BaseAddress, HttpAddress, HttpConnector, HttpSettings
-from connectors.inbound import Receipt, Received, SentMessage, WebhookCall, WebhookKind
-from connectors.replies import Response, excerpt, refusal
 from connectors.sba import callback
 from connectors.sba.operations import METHODS, MOVES, REGISTRATIONS, Operation, read
 from connectors.sba.replies import (
@@ -51,6 +53,8 @@ from connectors.sba.replies import (
     receipts_of,
     refused,
 )
+from connectors.toolkit.http import BaseAddress, HttpAddress, HttpConnector, HttpSettings
+from connectors.toolkit.http.replies import Response, excerpt, refusal
 
 HOSTS = {"rest": "https://securepayments.sberbank.ru", "gateway": "https://ecommerce.sberbank.ru"}
 PREFIXES = {"rest": "/payment/rest/", "gateway": "/ecomm/gw/partner/api/v1/"}
@@ -104,7 +108,7 @@ class Sba(HttpConnector[SbaSettings]):
     channels: ClassVar[frozenset[Channel]] = frozenset({"payment"})
     documentation: ClassVar[str | None] = "https://ecomtest.sberbank.ru/doc"
     errors: ClassVar[tuple[ErrorCode, ...]] = tuple(row.error for row in REFUSALS)
-    polls: ClassVar[bool] = True
+    can_poll: ClassVar[bool] = True
     on_uncertain: ClassVar[OnUncertain] = "hold"
 
     def __init__(self, settings: SbaSettings) -> None:
@@ -136,7 +140,7 @@ class Sba(HttpConnector[SbaSettings]):
             return self._move(operation, message.uid)
         return _accepted(self._ask(operation, operation.parameters)[0])
 
-    def receive(self, call: WebhookCall) -> Received:
+    def receive(self, call: WebhookRequest) -> Received:
         secrets = [secret.get_secret_value() for secret in self.settings.webhook_secrets]
         return callback.read(call, secrets, self._keys)
 

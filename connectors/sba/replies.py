@@ -5,11 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.base import Misconfigured, Rejected, SendError, Unavailable, Uncertain
-from connectors.errors import ErrorCode
-from connectors.inbound import Receipt, ReceiptKind
-from connectors.replies import Response, excerpt
+from connectors.base import (
+    ErrorCode,
+    Misconfigured,
+    Receipt,
+    ReceiptKind,
+    Rejected,
+    SendError,
+    Unavailable,
+    Uncertain,
+)
 from connectors.sba.operations import METHODS, MOVES, REGISTRATIONS
+from connectors.toolkit.http.replies import Response, excerpt
 
 ALREADY_REGISTERED = "1"
 NOT_SUCCESSFUL = "not_successful"

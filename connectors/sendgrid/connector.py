@@ -16,18 +16,19 @@ from connectors.base import (
     Accepted,
     AttachmentSource,
     Channel,
+    ErrorCode,
     Misconfigured,
     OutboundMessage,
+    Received,
     Rejected,
     SendError,
     Unavailable,
     Uncertain,
+    UnsignedWebhook,
+    WebhookKind,
+    WebhookRequest,
+    WebhookResponse,
 )
-from connectors.errors import ErrorCode
-from connectors.http import BaseAddress, HeaderSecret, HttpConnector, HttpSettings
-from connectors.inbound import Received, UnsignedCall, WebhookAnswer, WebhookCall, WebhookKind
-from connectors.mail.mime import mailbox
-from connectors.replies import Response, excerpt, message_id, refusal, retry_after
 from connectors.sendgrid.inbound import mails
 from connectors.sendgrid.requests import request_of
 from connectors.sendgrid.webhooks import (
@@ -36,6 +37,9 @@ from connectors.sendgrid.webhooks import (
     verify_credentials,
     verify_signature,
 )
+from connectors.toolkit.http import BaseAddress, HeaderSecret, HttpConnector, HttpSettings
+from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal, retry_after
+from connectors.toolkit.mail.mime import mailbox
 
 # SendGrid writes "30 MB"; whatever it means by that, it answers 413 to what is above.
 LARGEST_REQUEST_BYTES = 30 * 1024 * 1024
@@ -150,11 +154,11 @@ class SendGrid(HttpConnector[SendGridSettings]):
             raise self._refusal(message, response, [key, *_private(message, request)])
         return Accepted(message_id(response.headers.get("X-Message-Id")), str(response.status))
 
-    def receive(self, call: WebhookCall) -> Received:
+    def receive(self, call: WebhookRequest) -> Received:
         """Events, or mail that came in. What is set to verify a mail with must all fit, so that
         none is the weaker way in."""
         if call.kind not in self.webhooks:
-            raise UnsignedCall("nothing is set to verify it with")
+            raise UnsignedWebhook("nothing is set to verify it with")
         if call.kind == "status":
             verify_signature(call, self._event_keys)
             return Received(receipts(call.body))
@@ -163,7 +167,7 @@ class SendGrid(HttpConnector[SendGridSettings]):
         if self.settings.inbound_username is not None:
             passwords = [one.get_secret_value() for one in self.settings.inbound_passwords]
             verify_credentials(call, self.settings.inbound_username, passwords)
-        return Received(mails(call), WebhookAnswer(200))
+        return Received(mails(call), WebhookResponse(200))
 
     def _refusal(
         self, message: OutboundMessage, response: Response, hide: list[str | None]

@@ -14,10 +14,10 @@ from typing import Any
 
 import multipart
 
-from connectors.inbound import Inbound, MalformedCall, Receipt, WebhookCall
-from connectors.mail.incoming import read_mail
+from connectors.base import Inbound, MalformedWebhook, Receipt, WebhookRequest
+from connectors.toolkit.mail.incoming import read_mail
 
-MOST_PARTS = 1000
+MAX_PARTS = 1000
 
 # What SendGrid itself found out about the mail, and nobody could tell from the mail alone.
 FINDINGS = ("SPF", "dkim", "sender_ip", "spam_score")
@@ -36,13 +36,13 @@ class _Field:
     filename: str | None
 
 
-def mails(call: WebhookCall) -> list[Inbound | Receipt]:
+def mails(call: WebhookRequest) -> list[Inbound | Receipt]:
     """The mail, once for each of its envelope recipients; what is no mail to read but a bounce or a
-    complaint becomes receipts. Raises MalformedCall."""
+    complaint becomes receipts. Raises MalformedWebhook."""
     fields = _fields(call)
     raw = fields.get("email") or fields.get("rawEmail")
     if raw is None and "headers" not in fields:
-        raise MalformedCall("neither a raw mail nor its headers")
+        raise MalformedWebhook("neither a raw mail nor its headers")
     content = raw.content if raw else _put_together(fields)
     sender, recipients = _envelope(fields)
     findings = {name: _text(fields, name) for name in FINDINGS if name in fields}
@@ -57,16 +57,16 @@ def mails(call: WebhookCall) -> list[Inbound | Receipt]:
     ]
 
 
-def _fields(call: WebhookCall) -> dict[str, _Field]:
+def _fields(call: WebhookRequest) -> dict[str, _Field]:
     """The parts of the form by name, files among them."""
     media_type, options = multipart.parse_options_header(call.headers.get("content-type", ""))
     if media_type != "multipart/form-data":
-        raise MalformedCall("the body is no multipart form")
+        raise MalformedWebhook("the body is no multipart form")
     fields = {}
     content = bytearray()
     try:
         with multipart.PushMultipartParser(
-            options.get("boundary", ""), max_segment_count=MOST_PARTS
+            options.get("boundary", ""), max_segment_count=MAX_PARTS
         ) as parser:
             for event in parser.parse(call.body):
                 if isinstance(event, multipart.MultipartSegment):
@@ -77,7 +77,7 @@ def _fields(call: WebhookCall) -> dict[str, _Field]:
                     kind = part.content_type or "application/octet-stream"
                     fields[part.name] = _Field(bytes(content), kind, part.filename)
     except multipart.MultipartError:
-        raise MalformedCall("the multipart form is broken") from None
+        raise MalformedWebhook("the multipart form is broken") from None
     return fields
 
 
@@ -87,7 +87,7 @@ def _envelope(fields: Mapping[str, _Field]) -> tuple[str, list[str]]:
             isinstance(recipient, str) for recipient in recipients
         ):
             return sender, recipients
-    raise MalformedCall("no envelope with its sender and recipients")
+    raise MalformedWebhook("no envelope with its sender and recipients")
 
 
 def _put_together(fields: Mapping[str, _Field]) -> bytes:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StrictInt, StrictStr, ValidationError
 
 from connectors.base import Attachment, OutboundMessage, Rejected
-from connectors.mail.mime import mailbox
+from connectors.toolkit.mail.mime import mailbox
 
 UID_ARGUMENT = "postroom_uid"
 """The custom argument that carries our own id, and comes back with every event."""

@@ -24,17 +24,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from connectors.base import Suppress
-from connectors.inbound import (
-    ForgedCall,
-    MalformedCall,
+from connectors.base import (
+    MalformedWebhook,
     Receipt,
     ReceiptKind,
-    UnsignedCall,
-    WebhookCall,
+    Suppress,
+    UnsignedWebhook,
+    UnverifiedWebhook,
+    WebhookRequest,
 )
-from connectors.replies import excerpt
 from connectors.sendgrid.requests import UID_ARGUMENT
+from connectors.toolkit.http.replies import excerpt
 
 SIGNATURE_HEADER = "x-twilio-email-event-webhook-signature"
 TIMESTAMP_HEADER = "x-twilio-email-event-webhook-timestamp"
@@ -69,24 +69,24 @@ def public_key(text: str) -> EllipticCurvePublicKey:
     raise ValueError("must be a P-256 public key, as DER in base64")
 
 
-def verify_signature(call: WebhookCall, keys: Sequence[EllipticCurvePublicKey]) -> None:
-    """Check that the call was signed with one of the keys, and lately. Raises UnsignedCall or
-    ForgedCall."""
+def verify_signature(call: WebhookRequest, keys: Sequence[EllipticCurvePublicKey]) -> None:
+    """Check that the call was signed with one of the keys, and lately. Raises UnsignedWebhook or
+    UnverifiedWebhook."""
     given = call.headers.get(SIGNATURE_HEADER)
     timestamp = call.headers.get(TIMESTAMP_HEADER)
     if not given or not timestamp:
-        raise UnsignedCall(f"needs the headers {SIGNATURE_HEADER} and {TIMESTAMP_HEADER}")
+        raise UnsignedWebhook(f"needs the headers {SIGNATURE_HEADER} and {TIMESTAMP_HEADER}")
     try:
         signature = base64.b64decode(given, validate=True)
     except ValueError:
-        raise ForgedCall("the signature is not base64") from None
+        raise UnverifiedWebhook("the signature is not base64") from None
     signed = timestamp.encode() + call.body
     if not any(_fits(key, signature, signed) for key in keys):
-        raise ForgedCall("no key fits the signature")
+        raise UnverifiedWebhook("no key fits the signature")
     if not re.fullmatch("[0-9]{1,12}", timestamp):
-        raise ForgedCall("the timestamp is no number of seconds")
+        raise UnverifiedWebhook("the timestamp is no number of seconds")
     if abs(call.received_at.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
-        raise ForgedCall("the timestamp is more than ten minutes away from now")
+        raise UnverifiedWebhook("the timestamp is more than ten minutes away from now")
 
 
 def _fits(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
@@ -97,29 +97,29 @@ def _fits(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
     return True
 
 
-def verify_credentials(call: WebhookCall, username: str, passwords: Sequence[str]) -> None:
+def verify_credentials(call: WebhookRequest, username: str, passwords: Sequence[str]) -> None:
     """Check the Basic credentials (RFC 7617) that SendGrid takes from the URL it calls. Raises
-    UnsignedCall or ForgedCall."""
+    UnsignedWebhook or UnverifiedWebhook."""
     scheme, _, given = call.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        raise UnsignedCall("needs Basic credentials")
+        raise UnsignedWebhook("needs Basic credentials")
     try:
         pair = base64.b64decode(given.strip(), validate=True)
     except ValueError:
-        raise ForgedCall("the credentials are not base64") from None
+        raise UnverifiedWebhook("the credentials are not base64") from None
     right = [hmac.compare_digest(pair, f"{username}:{one}".encode()) for one in passwords]
     if not any(right):
-        raise ForgedCall("the credentials are wrong")
+        raise UnverifiedWebhook("the credentials are wrong")
 
 
 def receipts(body: bytes) -> list[Receipt]:
-    """What a batch of events says, in its order. Raises MalformedCall."""
+    """What a batch of events says, in its order. Raises MalformedWebhook."""
     try:
         events = json.loads(body)
     except (ValueError, RecursionError):
-        raise MalformedCall("the body is no JSON") from None
+        raise MalformedWebhook("the body is no JSON") from None
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
-        raise MalformedCall("the body is no list of events")
+        raise MalformedWebhook("the body is no list of events")
     return [_receipt(event) for event in events]
 
 

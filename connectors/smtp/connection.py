@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING
 
 from connectors.base import Misconfigured, Unavailable
-from connectors.smtp.replies import Reply, refusal
 from connectors.smtp.settings import SmtpSettings
+from connectors.toolkit.mail.smtp_replies import Reply, refusal
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer

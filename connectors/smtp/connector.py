@@ -8,19 +8,19 @@ from datetime import timedelta
 from connectors.base import (
     Accepted,
     Connector,
-    Keep,
     OutboundMessage,
     Rejected,
     SendError,
+    StoreItems,
     Unavailable,
     Uncertain,
 )
-from connectors.mail.mime import Mail, compose, seven_bit
 from connectors.smtp.connection import ClosingError, Connection, LostError, open_connection
-from connectors.smtp.mailbox import collect
+from connectors.smtp.mailbox import read_mailbox
 from connectors.smtp.pool import Pool
-from connectors.smtp.replies import ERRORS, TOO_MANY_RECIPIENTS, refusal
 from connectors.smtp.settings import SmtpSettings
+from connectors.toolkit.mail.mime import Mail, compose, seven_bit
+from connectors.toolkit.mail.smtp_replies import ERRORS, TOO_MANY_RECIPIENTS, refusal
 
 
 class Smtp(Connector[SmtpSettings]):
@@ -46,7 +46,7 @@ class Smtp(Connector[SmtpSettings]):
         return timedelta(seconds=self.settings.total_timeout_seconds)
 
     def send(self, message: OutboundMessage) -> Accepted:
-        """Send the message to its recipients; see `connectors.mail.mime` for what it becomes.
+        """Send the message to its recipients; see `connectors.toolkit.mail.mime` for what it becomes.
 
         The provider's id of it is its Message-ID, which is the same for every try.
         """
@@ -64,13 +64,13 @@ class Smtp(Connector[SmtpSettings]):
             raise Unavailable(lost.code, lost.detail) from lost
 
     @property
-    def collects(self) -> bool:
+    def has_mailboxes(self) -> bool:
         return self.settings.mailbox is not None
 
-    def collect(self, keep: Keep) -> None:
+    def read_mailboxes(self, store: StoreItems) -> None:
         """Read the mailbox that bounces and replies come to; see `connectors.smtp.mailbox`."""
         if self.settings.mailbox is not None:
-            collect(self.settings.mailbox, keep)
+            read_mailbox(self.settings.mailbox, store)
 
     def close(self) -> None:
         self._pool.close()

@@ -14,12 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from connectors.base import Keep, Misconfigured, Unavailable
-from connectors.inbound import Inbound, Receipt
-from connectors.mail.incoming import read_mail
-from connectors.replies import excerpt
+from connectors.base import Inbound, Misconfigured, Receipt, StoreItems, Unavailable
 from connectors.smtp.connection import lost
 from connectors.smtp.settings import MailboxSettings
+from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.mail.incoming import read_mail
 
 _SIZE = re.compile(rb"RFC822\.SIZE (\d+)")
 
@@ -51,9 +50,9 @@ class _Connection(imaplib.IMAP4):
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
-def collect(settings: MailboxSettings, keep: Keep) -> None:
-    """Give each unread mail to `keep`, and mark it as done where that returns True. Raises
-    Unavailable, Misconfigured, and what `keep` raises."""
+def read_mailbox(settings: MailboxSettings, store: StoreItems) -> None:
+    """Give each unread mail to `store`, and mark it as done where that returns True. Raises
+    Unavailable, Misconfigured, and what `store` raises."""
     with _faults_blamed():
         connection = _Connection(settings)
     try:
@@ -63,7 +62,7 @@ def collect(settings: MailboxSettings, keep: Keep) -> None:
         for uid in uids[: settings.mails_per_round]:
             with _faults_blamed():
                 size, content = _fetch(connection, uid, settings.mail_limit_bytes)
-            if content and keep(_read(content, size)):
+            if content and store(_read(content, size)):
                 with _faults_blamed():
                     _finish(connection, uid, settings, is_whole=size <= len(content))
         with _faults_blamed():

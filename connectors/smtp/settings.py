@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, FilePath, PositiveInt, model_validat
 from pydantic.types import SecretStr, StringConstraints
 
 from connectors.base import ConnectorSettings
-from connectors.mail.mime import mailbox
+from connectors.toolkit.mail.mime import mailbox
 
 Security = Literal["plain", "starttls", "tls"]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -18,8 +18,8 @@ Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
 # Beyond ASCII a folder has another name on the wire; a quote or a backslash would end this one.
 Folder = Annotated[str, StringConstraints(pattern=r"^[ !#-\[\]-~]+$")]
 
-LONGEST_LOCAL_PART = 64  # RFC 5321, 4.5.3.1.1
-LONGEST_UID = "0" * 36
+MAX_LOCAL_PART = 64  # RFC 5321, 4.5.3.1.1
+MAX_UID = "0" * 36
 
 
 def _with_certificates(path: FilePath) -> FilePath:
@@ -36,12 +36,12 @@ def _mailbox(text: str) -> str:
 
 
 def _return_path(text: str) -> str:
-    address = mailbox(text.replace("{uid}", LONGEST_UID))
+    address = mailbox(text.replace("{uid}", MAX_UID))
     if address.display_name:
         raise ValueError("must be an address without a name")
     if {"{", "}"} & set(address.username):
         raise ValueError("knows no other placeholder than {uid}")
-    if len(address.username) > LONGEST_LOCAL_PART:
+    if len(address.username) > MAX_LOCAL_PART:
         raise ValueError("is longer than 64 characters before its @, a uid taking 36")
     return text
 

@@ -15,14 +15,22 @@ from connectors.base import (
     Accepted,
     AttachmentSource,
     Channel,
+    ErrorCode,
     OutboundMessage,
+    Received,
     Rejected,
     SendError,
+    WebhookKind,
+    WebhookRequest,
 )
-from connectors.errors import ErrorCode
-from connectors.http import BaseAddress, HeaderSecret, HttpAddress, HttpConnector, HttpSettings
-from connectors.inbound import Received, WebhookCall, WebhookKind
-from connectors.replies import Response, excerpt, message_id, refusal, retry_after
+from connectors.toolkit.http import (
+    BaseAddress,
+    HeaderSecret,
+    HttpAddress,
+    HttpConnector,
+    HttpSettings,
+)
+from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal, retry_after
 from connectors.twilio.errors import ERROR_OF_CODE, ERRORS
 from connectors.twilio.webhooks import UID_PARAMETER, read
 
@@ -152,7 +160,7 @@ class Twilio(HttpConnector[TwilioSettings]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound", "status"}) if self._webhook_secrets else frozenset()
 
-    def receive(self, call: WebhookCall) -> Received:
+    def receive(self, call: WebhookRequest) -> Received:
         return read(call, self._webhook_secrets)
 
 

@@ -8,8 +8,7 @@ refused request is final, an unknown one of a report changes nothing of what the
 from collections.abc import Mapping
 from datetime import timedelta
 
-from connectors.base import Misconfigured, Rejected, Unavailable
-from connectors.errors import ErrorCode
+from connectors.base import ErrorCode, Misconfigured, Rejected, Unavailable
 
 # A queue that holds hours of traffic, or a handset that is off, is no better a few seconds on.
 _MINUTES = timedelta(minutes=10)

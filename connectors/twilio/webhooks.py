@@ -17,20 +17,20 @@ from itertools import count, product
 from typing import get_args
 from urllib.parse import urlsplit
 
-from connectors.base import Attachment
-from connectors.inbound import (
-    ForgedCall,
+from connectors.base import (
+    Attachment,
     Inbound,
     Keyword,
-    MalformedCall,
+    MalformedWebhook,
     Receipt,
     ReceiptKind,
     Received,
-    UnsignedCall,
-    WebhookAnswer,
-    WebhookCall,
+    UnsignedWebhook,
+    UnverifiedWebhook,
+    WebhookRequest,
+    WebhookResponse,
 )
-from connectors.replies import excerpt
+from connectors.toolkit.http.replies import excerpt
 from connectors.twilio.errors import ERROR_OF_CODE
 
 UID_PARAMETER = "message_uid"
@@ -39,7 +39,7 @@ HASHES = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 # An answer in plain text would be sent to the sender as an SMS.
-NO_REPLY = WebhookAnswer(200, b"<Response/>", "text/xml")
+NO_REPLY = WebhookResponse(200, b"<Response/>", "text/xml")
 
 KIND_OF_STATUS: Mapping[str, ReceiptKind] = {
     "accepted": "queued",
@@ -58,8 +58,8 @@ KIND_OF_STATUS: Mapping[str, ReceiptKind] = {
 TAKEN = frozenset({"SmsSid", "SmsMessageSid", "MessageSid", "From", "To", "Body"})
 
 
-def read(call: WebhookCall, secrets: Sequence[str]) -> Received:
-    """The receipts, or the message, of a call signed with one of `secrets`. Raises a CallError."""
+def read(call: WebhookRequest, secrets: Sequence[str]) -> Received:
+    """The receipts, or the message, of a call signed with one of `secrets`. Raises a WebhookError."""
     _verify(call, secrets)
     fields = _fields(call)
     if call.kind == "status":
@@ -67,10 +67,10 @@ def read(call: WebhookCall, secrets: Sequence[str]) -> Received:
     return Received([_inbound(fields)], NO_REPLY)
 
 
-def _verify(call: WebhookCall, secrets: Sequence[str]) -> None:
+def _verify(call: WebhookRequest, secrets: Sequence[str]) -> None:
     given = call.headers.get("x-twilio-signature")
     if not given:
-        raise UnsignedCall("no X-Twilio-Signature")
+        raise UnsignedWebhook("no X-Twilio-Signature")
     algorithm = _algorithm(call.headers.get("x-twilio-webhooks-signature-settings"))
     parameters = _signed_parameters(call)
     right = [
@@ -78,7 +78,7 @@ def _verify(call: WebhookCall, secrets: Sequence[str]) -> None:
         for secret, url in product(secrets, _spellings(call.url))
     ]
     if not any(right):
-        raise ForgedCall("the signature is wrong")
+        raise UnverifiedWebhook("the signature is wrong")
 
 
 def _algorithm(settings: str | None) -> str:
@@ -88,10 +88,10 @@ def _algorithm(settings: str | None) -> str:
     try:
         return HASHES[given["algorithm"]]
     except KeyError:
-        raise ForgedCall("signed by an unknown algorithm") from None
+        raise UnverifiedWebhook("signed by an unknown algorithm") from None
 
 
-def _signed_parameters(call: WebhookCall) -> str:
+def _signed_parameters(call: WebhookRequest) -> str:
     """What the signature covers behind the URL: of a form its fields, of any other body nothing,
     since the URL holds its hash, which is checked here."""
     if call.method == "GET":
@@ -99,19 +99,19 @@ def _signed_parameters(call: WebhookCall) -> str:
     if _is_form(call):
         try:
             fields = set(call.form)
-        except MalformedCall as malformed:
+        except MalformedWebhook as malformed:
             # What cannot be read cannot be verified either.
-            raise ForgedCall(str(malformed)) from None
+            raise UnverifiedWebhook(str(malformed)) from None
         return "".join(name + value for name, value in sorted(fields))
     claimed = dict(call.query).get("bodySHA256", "")
     if not hmac.compare_digest(
         hashlib.sha256(call.body).hexdigest().encode(), claimed.lower().encode()
     ):
-        raise ForgedCall("the body is not the one of the signed hash")
+        raise UnverifiedWebhook("the body is not the one of the signed hash")
     return ""
 
 
-def _is_form(call: WebhookCall) -> bool:
+def _is_form(call: WebhookRequest) -> bool:
     media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
     return media_type == "application/x-www-form-urlencoded"
 
@@ -129,8 +129,8 @@ def _signature(secret: str, text: str, algorithm: str) -> bytes:
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), algorithm))
 
 
-def _fields(call: WebhookCall) -> dict[str, str]:
-    """The parameters by name, wherever they are. Raises MalformedCall."""
+def _fields(call: WebhookRequest) -> dict[str, str]:
+    """The parameters by name, wherever they are. Raises MalformedWebhook."""
     if call.method == "GET":
         return dict(call.query)
     if _is_form(call):
@@ -138,9 +138,9 @@ def _fields(call: WebhookCall) -> dict[str, str]:
     try:
         fields = json.loads(call.body)
     except (ValueError, RecursionError):
-        raise MalformedCall("the body is neither a form nor JSON") from None
+        raise MalformedWebhook("the body is neither a form nor JSON") from None
     if not isinstance(fields, dict):
-        raise MalformedCall("the body is no JSON object")
+        raise MalformedWebhook("the body is no JSON object")
     return {name: str(value) for name, value in fields.items() if value is not None}
 
 
@@ -210,4 +210,4 @@ def _one_of(fields: Mapping[str, str], *names: str) -> str:
     for name in names:
         if value := fields.get(name):
             return value
-    raise MalformedCall(f"no {names[0]}")
+    raise MalformedWebhook(f"no {names[0]}")

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from app.connector_reference import errors_table, settings_table
-from connectors import registry
+from app.queries.connector_reference import errors_table, settings_table
+from connectors.base import registry
 
 FOLDER = Path(__file__).parent
 

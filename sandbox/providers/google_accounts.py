@@ -19,7 +19,7 @@ from sandbox.provider import Answer, AnsweredError, Request, json_answer
 AUDIENCE = "https://oauth2.googleapis.com/token"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME_SECONDS = 3599
-LONGEST_ASSERTION_SECONDS = 3600
+MAX_ASSERTION_SECONDS = 3600
 SKEW_SECONDS = 300
 
 
@@ -129,7 +129,7 @@ def _is_timely(issued_at: object, expires_at: object) -> bool:
     return (
         issued_at <= now + SKEW_SECONDS
         and now < expires_at
-        and 0 < expires_at - issued_at <= LONGEST_ASSERTION_SECONDS
+        and 0 < expires_at - issued_at <= MAX_ASSERTION_SECONDS
     )
 
 

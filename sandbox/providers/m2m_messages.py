@@ -12,7 +12,7 @@ PASSWORD = "gw_password"  # noqa: S105 - the sandbox's own, and public
 UNDELIVERABLE = "79990000301"
 BLACKLISTED = "79990000410"
 
-LONGEST_TEXT_CHARACTERS = 1000
+MAX_TEXT_CHARACTERS = 1000
 MESSAGES_REMEMBERED = 100_000
 MOSCOW = timezone(timedelta(hours=3))
 

@@ -17,7 +17,7 @@ from sandbox.providers.m2m_messages import (
     API_KEY,
     BLACKLISTED,
     LOGIN,
-    LONGEST_TEXT_CHARACTERS,
+    MAX_TEXT_CHARACTERS,
     PASSWORD,
     Messages,
 )
@@ -90,7 +90,7 @@ def _message(request: Request, fields: Mapping[str, Element], messages: Messages
         raise _fault("MSID_FORMAT_ERROR")
     if not text:
         raise _fault("EMPTY_MESSAGE_NOT_ALLOWED")
-    if len(text) > LONGEST_TEXT_CHARACTERS:
+    if len(text) > MAX_TEXT_CHARACTERS:
         raise _fault("MAX_LENGTH_EXCEEDED")
     if msid == BLACKLISTED:
         raise _fault("MSID_IS_IN_BLACKLIST")

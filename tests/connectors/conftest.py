@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from connectors.base import OutboundMessage
-from connectors.http import HttpClient, HttpSettings
+from connectors.toolkit.http import HttpClient, HttpSettings
 
 
 @dataclass

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from faults.harness import ROOT, Postroom
-from servers import free_port
 
-from app.embedded import PostgresServer, ValkeyServer
+from app.local.servers import PostgresServer, ValkeyServer
 from sandbox.client import running_sandbox
+from tests.faults.harness import ROOT, Postroom
+from tests.servers import free_port
 
 
 @pytest.fixture(scope="session")

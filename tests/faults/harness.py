@@ -14,14 +14,14 @@ from typing import Any
 import psycopg2
 import redis
 import requests
-from servers import free_port
 from sqlalchemy import NullPool, create_engine
 
-from app import auth
-from app.embedded import PostgresServer, Server, ValkeyServer
-from app.processes import processes
+from app.auth import tokens as auth
+from app.local.processes import processes
+from app.local.servers import PostgresServer, Server, ValkeyServer
 from app.settings import Settings
 from sandbox.client import RunningSandbox
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 GENEROUS_SECONDS = 90.0
@@ -29,7 +29,7 @@ POLL_SECONDS = 0.1
 LOG_LINES = 200
 
 QUEUE_LEASE_SECONDS = 5
-WINDOW = 16
+MAX_IN_FLIGHT = 16
 SEND_DEADLINE_SECONDS = 3
 WEBHOOK_SECRET = "what-the-gateway-signs-with"
 # Three agents that differ in what they do after an uncertain try, and in how many they queue.
@@ -37,7 +37,7 @@ AGENTS = """
 [agents.gateway]
 connector = "gateway"
 channels = ["sms"]
-window = {window}
+max_in_flight = {max_in_flight}
 retry = {{ attempts = 8, base_seconds = 1, factor = 2, cap_seconds = 4 }}
 [agents.gateway.settings]
 url = "{gateway}"
@@ -51,7 +51,7 @@ webhook_hmac = {{ header = "X-Signature" }}
 [agents.bulk]
 connector = "gateway"
 channels = ["mms"]
-window = 600
+max_in_flight = 600
 retry = {{ attempts = 8, base_seconds = 1, factor = 2, cap_seconds = 4 }}
 [agents.bulk.settings]
 url = "{gateway}"
@@ -157,7 +157,7 @@ class Postroom:
                 gateway=self.sandbox.gateway_url,
                 api=self.sandbox.api_url,
                 deadline=SEND_DEADLINE_SECONDS,
-                window=WINDOW,
+                max_in_flight=MAX_IN_FLIGHT,
                 webhook_secret=WEBHOOK_SECRET,
             )
         )

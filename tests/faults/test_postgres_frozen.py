@@ -4,7 +4,8 @@ all others need."""
 import time
 
 import pytest
-from faults.harness import Postroom, frozen, until
+
+from tests.faults.harness import Postroom, frozen, until
 
 TAKE_THE_SCAN_LOCK = """
 import time

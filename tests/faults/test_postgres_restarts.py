@@ -4,7 +4,8 @@ import signal
 import time
 
 import pytest
-from faults.harness import Postroom, down, until
+
+from tests.faults.harness import Postroom, down, until
 
 
 def _under_load(postroom: Postroom) -> None:

@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from faults.harness import Postroom, down, until
+
+from tests.faults.harness import Postroom, down, until
 
 
 @pytest.mark.timeout(240)

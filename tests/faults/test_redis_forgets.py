@@ -1,7 +1,8 @@
 """Redis loses what it was told, or its clients."""
 
 import pytest
-from faults.harness import Postroom, until
+
+from tests.faults.harness import Postroom, until
 
 
 @pytest.mark.timeout(180)

@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from faults.harness import Postroom, frozen, until
+
+from tests.faults.harness import Postroom, frozen, until
 
 
 @pytest.mark.timeout(240)

@@ -3,9 +3,9 @@
 from contextlib import closing
 
 import psycopg2
-from faults.harness import Postroom, until
 
-from tasks.listener import LOCK_KEY as LEAD
+from tasks.leader import LOCK_KEY as LEAD
+from tests.faults.harness import Postroom, until
 
 
 def test_two_beats_and_two_listeners_send_nothing_twice(postroom: Postroom) -> None:

@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 import requests
-from faults.harness import Postroom, down, frozen, until
 
-from app.embedded import ValkeyServer
+from app.local.servers import ValkeyServer
+from tests.faults.harness import Postroom, down, frozen, until
 
 CLIENTS = 4
 EACH = 40

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
-from faults.harness import WEBHOOK_SECRET, Postroom, down, until
-from faults.lost_commits import proxy_losing_commits
 
-from connectors.inbound import WebhookKind
+from connectors.base import WebhookKind
+from tests.faults.harness import WEBHOOK_SECRET, Postroom, down, until
+from tests.faults.lost_commits import proxy_losing_commits
 
 PATIENCE_SECONDS = 30
 KEPT = {

@@ -1,7 +1,8 @@
 """A worker that is killed, frozen or stopped in the middle of its sends."""
 
 import pytest
-from faults.harness import WINDOW, Postroom, frozen, until
+
+from tests.faults.harness import MAX_IN_FLIGHT, Postroom, frozen, until
 
 SLOW = {"slow_seconds": 1.5}
 
@@ -46,9 +47,11 @@ def test_a_worker_frozen_past_its_leases_doubles_no_more_than_it_held(postroom: 
     postroom.beat()
     postroom.sandbox.control("*", {"slow_seconds": 1.5})
     postroom.submit(60)
-    until(lambda: postroom.count("sending") == WINDOW, "the window is full")
+    until(lambda: postroom.count("sending") == MAX_IN_FLIGHT, "the window is full")
     with frozen(frozen_one):
-        until(lambda: postroom.count("sending") < WINDOW, "the other worker finishes its own")
+        until(
+            lambda: postroom.count("sending") < MAX_IN_FLIGHT, "the other worker finishes its own"
+        )
         in_flight = postroom.count("sending")
         postroom.mark_fault_over()
         postroom.await_end()

@@ -3,7 +3,8 @@
 from typing import Any, Self
 
 import requests
-from faults.harness import Postroom, until
+
+from tests.faults.harness import Postroom, until
 
 
 class Caller:

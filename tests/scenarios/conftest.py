@@ -6,11 +6,11 @@ from contextlib import closing
 
 import psycopg2
 import pytest
-from faults.harness import Postroom
-from scenarios.caller import Caller
 
-from app.embedded import PostgresServer, ValkeyServer
+from app.local.servers import PostgresServer, ValkeyServer
 from sandbox.client import running_sandbox
+from tests.faults.harness import Postroom
+from tests.scenarios.caller import Caller
 
 
 @pytest.fixture(scope="module")

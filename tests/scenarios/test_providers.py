@@ -4,10 +4,11 @@ from itertools import count
 from typing import Any
 
 import pytest
-from faults.harness import until
-from scenarios import providers
-from scenarios.caller import Caller
-from scenarios.providers import PROVIDERS, Provider
+
+from tests.faults.harness import until
+from tests.scenarios import providers
+from tests.scenarios.caller import Caller
+from tests.scenarios.providers import PROVIDERS, Provider
 
 AGENTS = providers.AGENTS
 numbers = count(1)

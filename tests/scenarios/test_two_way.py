@@ -5,9 +5,10 @@ from itertools import count
 from typing import Any
 
 import pytest
-from faults.harness import until
-from scenarios import providers
-from scenarios.caller import Caller
+
+from tests.faults.harness import until
+from tests.scenarios import providers
+from tests.scenarios.caller import Caller
 
 AGENTS = providers.AGENTS
 US, SHOP = "+15005550006", "shop@example.com"

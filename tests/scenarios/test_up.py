@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import free_port
+
+from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 POSTROOM = Path(sys.executable).parent / "postroom"

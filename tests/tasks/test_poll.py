@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from app import polling
 from app.agents import agents
+from app.inbound import polling
 
 ROOT = Path(__file__).parents[2]
 AGENTS = """
@@ -85,7 +85,7 @@ def test_beat_asks_for_a_round_of_each_agent_that_has_to_be_polled(poll: Any) ->
     assert [entry["args"] for entry in rounds] == [("mts",)]
 
 
-@pytest.mark.parametrize("name", ["scan", "housekeeping", "poll", "collect"])
+@pytest.mark.parametrize("name", ["scan", "maintenance", "poll", "collect"])
 def test_each_task_of_beat_has_a_queue_that_every_worker_reads(queues: Any, name: str) -> None:
     import tasks
 

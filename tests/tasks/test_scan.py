@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import redis
 from kombu.exceptions import KombuError
-from servers import free_port
 from sqlalchemy import Connection, text
 
 from app import db
-from app.outbox import claims, control
-from app.outbox.accept import Draft, accept
+from app.outbox import claim as claims
+from app.outbox import control
+from app.outbox.store import store
+from app.submission.submission import Submission
+from tests.servers import free_port
 
 SECRET = "the-body-nobody-may-see"
 
@@ -25,12 +27,12 @@ def scan(queues: Any) -> Any:
 
 
 def put(count: int = 1, **fields: Any) -> list[int]:
-    draft = Draft(
+    submission = Submission(
         **{"channel": "sms", "agent": "gateway", "recipient": "+12025550100", "body": SECRET}
         | fields
     )
     with db.transaction() as connection:
-        return [kept.id for kept in accept(connection, [draft] * count, "test")]
+        return [kept.id for kept in store(connection, [submission] * count, "test")]
 
 
 def statuses(connection: Connection) -> list[str]:
@@ -70,7 +72,9 @@ def test_only_as_many_as_the_rate_limit_lets_go_are_queued(
     agents_file: Any, scan: Any, queues: Any
 ) -> None:
     agents_file.write_text(
-        agents_file.read_text().replace("window = 4", 'window = 4\nrate_limits = ["2/hour"]', 1)
+        agents_file.read_text().replace(
+            "max_in_flight = 4", 'max_in_flight = 4\nrate_limits = ["2/hour"]', 1
+        )
     )
     put(4)
     assert scan().queued == 2

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-import s3_server
-from file_server import FileServer, running
-from s3_server import S3Server
 
 from app import logs
+from tests.doubles import s3_server
+from tests.doubles.file_server import FileServer, running
+from tests.doubles.s3_server import S3Server
 
 
 @pytest.fixture(autouse=True)

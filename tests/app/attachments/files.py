@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app import attachments
-from app.attachment_errors import ERRORS
+from app.attachments import resolve as attachments
+from app.attachments.errors import ERRORS
 from connectors.base import Attachment, AttachmentSource, OutboundMessage, SendError
 
 CONTENT: frozenset[AttachmentSource] = frozenset({"content"})

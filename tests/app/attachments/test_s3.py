@@ -10,21 +10,15 @@ from datetime import timedelta
 
 import pytest
 import requests
-import s3_server
-from file_server import Answer
-from files import URL, digest, file, refused, resolved
-from s3_server import S3Server
 
-from app import attachments, s3
-from app.attachment_errors import (
-    FORBIDDEN,
-    NOT_FOUND,
-    REFUSED,
-    STORAGE,
-    TOO_LARGE,
-    UNAVAILABLE,
-)
-from connectors.errors import ErrorCode
+from app.attachments import resolve as attachments
+from app.attachments import s3
+from app.attachments.errors import FORBIDDEN, NOT_FOUND, REFUSED, STORAGE, TOO_LARGE, UNAVAILABLE
+from connectors.base import ErrorCode
+from tests.app.attachments.files import URL, digest, file, refused, resolved
+from tests.doubles import s3_server
+from tests.doubles.file_server import Answer
+from tests.doubles.s3_server import S3Server
 
 ODD_KEY = "2026/in voice é+%?#.pdf"
 OBJECT = Answer(body=b"%PDF", headers={"Content-Type": "application/pdf"})

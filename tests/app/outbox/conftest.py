@@ -1,8 +1,9 @@
 from collections.abc import Callable
 
 import pytest
-from outbox_driver import Outbox
 from sqlalchemy import Connection, text
+
+from tests.app.outbox.driver import Outbox
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from outbox_driver import LEASE, Outbox
 
 from app import db
 from app.models import OUTBOUND_STATUSES
-from app.outbox import control, delivery
-from app.outbox.delivery import Outcome
+from app.outbox import control
+from app.outbox import settle as delivery
+from app.outbox.settle import Outcome
 from connectors.base import Attachment, Reply
+from tests.app.outbox.driver import LEASE, Outbox
 
 CANCELLABLE = ["outbox", "retry", "queued"]
 REPLAYABLE = ["failed", "unknown", "cancelled", "expired", "bounced", "delivered"]

@@ -6,11 +6,11 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from outbox_driver import Outbox
 from sqlalchemy import create_engine
 
 from app import db
 from app.outbox import control
+from tests.app.outbox.driver import Outbox
 
 
 def test_every_change_of_status_leaves_an_event_whoever_makes_it(outbox: Outbox) -> None:

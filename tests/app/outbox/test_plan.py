@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from outbox_driver import LEASE, Outbox
 from sqlalchemy import TextClause, text
 
 from app import db
-from app.attachments import FETCH_LIMIT
-from app.outbox import claims, delivery
+from app.attachments.resolve import FETCH_LIMIT
+from app.outbox import claim as claims
+from app.outbox import settle as delivery
+from tests.app.outbox.driver import LEASE, Outbox
 
 WAITING = 20_000
 AGENTS = ["a", "b", "c", "d"]
@@ -112,7 +113,7 @@ def test_what_else_a_scan_reads_comes_from_indexes_that_hold_nothing_of_what_wai
     crowded.execute("ANALYZE messages")
     found = plan(crowded, claims.BEGIN_SCAN)
     indexes = {index for _, index in scans(found)}
-    assert indexes <= {"messages_held", "messages_unrouted", None}
+    assert indexes <= {"messages_in_flight", "messages_unrouted", None}
     assert "Seq Scan" not in {kind for kind, _ in scans(found)}
     assert rows_read(found) <= len(numbers) + 1
 

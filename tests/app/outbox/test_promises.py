@@ -20,19 +20,22 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from legal_steps import FINAL, STEPS, TAKES_A_LATE_ACCEPTANCE, WAITING
-from outbox_driver import LEASE, SENT, Outbox
 from sqlalchemy import Connection
 
 from app import db
 from app.agents import Agents
 from app.models import OUTBOUND_STATUSES
-from app.outbox import accept, claims, control, delivery
-from app.outbox.delivery import Outcome, Started
+from app.outbox import claim as claims
+from app.outbox import control
+from app.outbox import settle as delivery
+from app.outbox import store as accept
+from app.outbox.settle import Outcome, Started
+from tests.app.outbox.driver import LEASE, SENT, Outbox
+from tests.app.outbox.legal_steps import FINAL, STEPS, TAKES_A_LATE_ACCEPTANCE, WAITING
 
 TRIES = 3  # of the agent `gateway`; `api` holds what is uncertain
-WINDOW = 4
-MOST_MESSAGES = 10
+MAX_IN_FLIGHT = 4
+MAX_MESSAGES = 10
 HELD = Outcome(status="retry", result="uncertain", code="timeout", held=LEASE)
 OUTCOMES = st.sampled_from(
     [
@@ -47,7 +50,7 @@ OUTCOMES = st.sampled_from(
     ]
 )
 AGENTS = st.sampled_from(["gateway", "api"])
-PICK = st.integers(0, MOST_MESSAGES)
+PICK = st.integers(0, MAX_MESSAGES)
 AGE = st.sampled_from([0, 0, 0, 0, 1, 2])
 """How many claims ago a task was made: it may come late, twice or never."""
 
@@ -121,7 +124,7 @@ class Machine(RuleBasedStateMachine):
             self._accept(agent)
         self._scan()
 
-    @precondition(lambda self: len(self.messages) < MOST_MESSAGES)
+    @precondition(lambda self: len(self.messages) < MAX_MESSAGES)
     @rule(how=st.sampled_from(["api", "gateway", "gateway", "inserted", "inserted, bad"]))
     def arrive(self, how: str) -> None:
         if how in {"api", "gateway"}:
@@ -161,7 +164,8 @@ class Machine(RuleBasedStateMachine):
             rooms = {
                 code: room
                 for code in ("gateway", "api")
-                if code not in state.paused and (room := WINDOW - state.held.get(code, 0)) > 0
+                if code not in state.paused
+                and (room := MAX_IN_FLIGHT - state.held.get(code, 0)) > 0
             }
             found = claims.claim(connection, rooms, LEASE)
         for claim in found:
@@ -170,7 +174,7 @@ class Machine(RuleBasedStateMachine):
             row = self.outbox.row(claim.message_id)
             assert (row.claim, row.agent) == (claim.number, claim.agent)
         held = self._held()
-        assert all(held.get(claim.agent, 0) <= WINDOW for claim in found)
+        assert all(held.get(claim.agent, 0) <= MAX_IN_FLIGHT for claim in found)
 
     def _held(self) -> dict[str, int]:
         rows = self.outbox.execute(
@@ -377,7 +381,7 @@ class Machine(RuleBasedStateMachine):
 
     def _scan_all(self) -> Iterator[Task]:
         accept.adopt(self.connection, self.agents)
-        for claim in self.outbox.claim(gateway=WINDOW, api=WINDOW):
+        for claim in self.outbox.claim(gateway=MAX_IN_FLIGHT, api=MAX_IN_FLIGHT):
             yield Task(claim.message_id, claim.number)
 
 

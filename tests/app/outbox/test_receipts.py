@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from outbox_driver import SENT, Outbox
 
 from app.outbox import control, receipts
-from app.outbox.delivery import Outcome
-from connectors.inbound import Receipt
+from app.outbox.settle import Outcome
+from connectors.base import Receipt
+from tests.app.outbox.driver import SENT, Outbox
 
 UNKNOWN = Outcome(status="unknown", result="uncertain", code="timeout")
 FAILED = Outcome(status="failed", result="uncertain", code="timeout", reason="gave up")

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from outbox_driver import Outbox
 
 from app import suppression
 from app.agents import Agents
-from app.outbox import control, delivery
-from app.outbox.delivery import Outcome
+from app.outbox import control
+from app.outbox import settle as delivery
+from app.outbox.settle import Outcome
+from tests.app.outbox.driver import Outbox
 
 PHONE = "+4915112345678"
 DEAD = Outcome(

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from service_accounts import key_file
 
-from connectors import tokens
 from connectors.base import OutboundMessage
-from connectors.fcm import Fcm, FcmSettings
-from connectors.tokens import ProcessStore
+from connectors.fcm.connector import Fcm, FcmSettings
+from connectors.toolkit import tokens
+from connectors.toolkit.tokens import ProcessStore
 from sandbox.client import RunningSandbox, running_sandbox
+from tests.doubles.service_accounts import key_file
 
 DEVICE = "dXJ3WzVfRk2k:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx"
 SENT = b'{"name": "projects/demo/messages/0:1500415314455276%31bd1c9631bd1c96"}'

@@ -2,10 +2,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sba_payments import PASSWORD
 
 from connectors.sba.connector import Sba, SbaSettings
 from sandbox.client import RunningSandbox, running_sandbox
+from tests.connectors.sba.payments import PASSWORD
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from smtp_authority import Authority
-from smtp_server import ScriptedServer
 
 from connectors.smtp.connector import Smtp, SmtpSettings
+from tests.doubles.smtp_authority import Authority
+from tests.doubles.smtp_server import ScriptedServer
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from imap_server import CREDENTIALS, ImapServer, Session
 from pydantic import ValidationError
-from servers import free_port
-from smtp_authority import Authority
 
-from connectors.base import Misconfigured, Unavailable
-from connectors.inbound import Inbound, Receipt
+from connectors.base import Inbound, Misconfigured, Receipt, Unavailable
 from connectors.smtp.connector import Smtp, SmtpSettings
+from tests.doubles.imap_server import CREDENTIALS, ImapServer, Session
+from tests.doubles.smtp_authority import Authority
+from tests.servers import free_port
 
 UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"
 BOUNCE = (
@@ -65,7 +64,7 @@ def test_what_is_unread_is_kept_and_marked_the_oldest_first(serve: Any, kept: Ke
     server.put(letter(4), "\\Deleted")
     server.folders["INBOX"] = dict(reversed(server.folders["INBOX"].items()))
 
-    reader(server).collect(kept)
+    reader(server).read_mailboxes(kept)
 
     assert kept.texts == ["Hello 1", "Hello 2"]
     [receipt] = [item for item in kept if isinstance(item, Receipt)]
@@ -73,7 +72,7 @@ def test_what_is_unread_is_kept_and_marked_the_oldest_first(serve: Any, kept: Ke
     assert all(server.flags(uid) == {"\\Seen"} for uid in (first, bounce, last))
     assert server.commands[-1] == "LOGOUT"
 
-    reader(server).collect(kept)
+    reader(server).read_mailboxes(kept)
     assert len(kept) == 3
 
 
@@ -92,7 +91,7 @@ def test_what_is_kept_is_marked_moved_or_deleted(
     server = serve()
     server.put(letter(1))
     server.put(letter(2), "\\Seen", "\\Deleted")
-    reader(server, **settings).collect(kept)
+    reader(server, **settings).read_mailboxes(kept)
     assert sorted(server.folders["INBOX"]) == inbox
     assert sorted(server.folders["Done"]) == done
 
@@ -101,7 +100,7 @@ def test_nothing_is_marked_before_it_is_kept(serve: Any) -> None:
     server = serve()
     uid = server.put(letter(1))
     flags = []
-    reader(server).collect(lambda items: not flags.append(server.flags(uid).copy()))
+    reader(server).read_mailboxes(lambda items: not flags.append(server.flags(uid).copy()))
     assert flags == [set()]
     assert server.flags(uid) == {"\\Seen"}
 
@@ -110,11 +109,11 @@ def test_what_is_not_kept_stays_and_the_others_do_not_wait_for_it(serve: Any, ke
     server = serve()
     refused, taken = server.put(letter(1)), server.put(letter(2))
     kept.refuse = {"Hello 1\n"}
-    reader(server).collect(kept)
+    reader(server).read_mailboxes(kept)
     assert (server.flags(refused), server.flags(taken)) == (set(), {"\\Seen"})
 
     kept.refuse = set()
-    reader(server).collect(kept)
+    reader(server).read_mailboxes(kept)
     assert kept.texts == ["Hello 2", "Hello 1"]
 
 
@@ -126,7 +125,7 @@ def test_what_fails_to_keep_ends_the_round_and_marks_nothing(serve: Any) -> None
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="the disk is full"):
-        reader(server).collect(fail)
+        reader(server).read_mailboxes(fail)
     assert server.flags(uid) == set()
 
 
@@ -135,9 +134,9 @@ def test_a_mail_that_could_not_be_marked_comes_again_as_the_same(serve: Any, kep
     server.put(letter(1))
     server.answers["STORE"] = Session.cut
     with pytest.raises(Unavailable):
-        reader(server).collect(kept)
+        reader(server).read_mailboxes(kept)
     del server.answers["STORE"]
-    reader(server).collect(kept)
+    reader(server).read_mailboxes(kept)
     first, again = kept
     assert first.key == again.key
 
@@ -147,7 +146,7 @@ def test_a_round_has_an_end(serve: Any, kept: Kept) -> None:
     for number in range(5):
         server.put(letter(number))
     for _ in range(3):
-        reader(server, mails_per_round=2).collect(kept)
+        reader(server, mails_per_round=2).read_mailboxes(kept)
         assert len([line for line in server.commands if "FETCH" in line]) <= 2
         server.commands.clear()
     assert kept.texts == [f"Hello {number}" for number in range(5)]
@@ -157,7 +156,7 @@ def test_a_long_mail_is_cut_and_stays(serve: Any, kept: Kept) -> None:
     server = serve()
     content = letter(1) + b"." * 5000
     uid = server.put(content)
-    reader(server, mail_limit_bytes=200, delete=True).collect(kept)
+    reader(server, mail_limit_bytes=200, delete=True).read_mailboxes(kept)
     [mail] = kept
     assert isinstance(mail, Inbound)
     assert mail.metadata == {"size_bytes": len(content), "read_bytes": 200}
@@ -173,7 +172,7 @@ def test_a_mail_that_is_gone_meanwhile_is_passed_over(serve: Any, kept: Kept) ->
         server.folders["INBOX"].pop(gone, None)
         return kept(items)
 
-    reader(server).collect(keep)
+    reader(server).read_mailboxes(keep)
     assert kept.texts == ["Hello 1", "Hello 3"]
 
 
@@ -184,11 +183,11 @@ def test_the_server_is_verified_before_anything_is_told(
     server = serve(tls=authority.server(), implicit=security == "tls", offers="IMAP4rev1 STARTTLS")
     server.put(letter(1))
     with pytest.raises(Unavailable) as caught:
-        reader(server, security=security).collect(kept)
+        reader(server, security=security).read_mailboxes(kept)
     assert caught.value.code == "tls_failed"
     assert not any("LOGIN" in command for command in server.commands)
 
-    reader(server, security=security, ca_file=authority.file).collect(kept)
+    reader(server, security=security, ca_file=authority.file).read_mailboxes(kept)
     assert kept.texts == ["Hello 1"]
 
 
@@ -219,7 +218,7 @@ def test_each_fault_is_blamed_on_who_can_mend_it(
     server.answers = answers
     uid = server.put(letter(1))
     with pytest.raises((Unavailable, Misconfigured)) as caught:
-        reader(server, **settings).collect(kept)
+        reader(server, **settings).read_mailboxes(kept)
     assert type(caught.value) is error
     assert caught.value.code == code
     assert "wrong-one" not in str(caught.value)
@@ -235,12 +234,12 @@ def test_an_extension_that_is_needed_is_demanded_first(
     server = serve(offers="IMAP4rev1")
     server.put(letter(1))
     with pytest.raises(Misconfigured) as caught:
-        reader(server, **settings).collect(kept)
+        reader(server, **settings).read_mailboxes(kept)
     assert caught.value.code == code
     assert kept == []
 
     server.offers = "IMAP4rev1 IMAP4rev2"
-    reader(server, **settings).collect(kept)
+    reader(server, **settings).read_mailboxes(kept)
     assert kept.texts == ["Hello 1"]
 
 
@@ -249,13 +248,13 @@ def test_a_server_that_is_not_there_is_unavailable(kept: Kept) -> None:
         port = free_port()
 
     with pytest.raises(Unavailable) as caught:
-        reader(Nobody).collect(kept)
+        reader(Nobody).read_mailboxes(kept)
     assert caught.value.code == "connection_refused"
 
 
 def test_without_a_mailbox_there_is_nothing_to_collect(serve: Any) -> None:
-    assert reader(serve()).collects
-    assert not Smtp(SmtpSettings(host="mx.example.net")).collects
+    assert reader(serve()).has_mailboxes
+    assert not Smtp(SmtpSettings(host="mx.example.net")).has_mailboxes
 
 
 @pytest.mark.parametrize(

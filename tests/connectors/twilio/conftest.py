@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from twilio_calls import TOKEN
 
-from connectors.inbound import Received, WebhookCall
+from connectors.base import Received, WebhookRequest
 from connectors.twilio.connector import Twilio, TwilioSettings
 from sandbox.client import RunningSandbox, running_sandbox
+from tests.connectors.twilio.calls import TOKEN
 
 ACCOUNT = "AC" + "a" * 32
 CREATED = json.dumps({"sid": "SM" + "b" * 32, "status": "queued", "error_code": None}).encode()
@@ -68,5 +68,5 @@ def make_receiver() -> Callable[..., Twilio]:
 
 
 @pytest.fixture
-def receive(make_receiver) -> Callable[[WebhookCall], Received]:
+def receive(make_receiver) -> Callable[[WebhookRequest], Received]:
     return make_receiver().receive

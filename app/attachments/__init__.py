@@ -1,0 +1,1 @@
+"""The attachments of messages: how their content is obtained before a send."""

@@ -1,0 +1,1 @@
+"""Everything that comes in: webhooks, messages, receipts of polled providers, mailboxes."""

@@ -1,0 +1,1 @@
+"""`postroom up`: the whole system on one machine, with embedded servers."""

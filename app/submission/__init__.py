@@ -1,0 +1,1 @@
+"""What a caller may submit: schema, validation and suppression check."""

@@ -1,0 +1,66 @@
+"""The contract between Postroom and the code for one provider.
+
+Everything that a connector needs is imported from here; the modules below are its parts.
+"""
+
+from connectors.base.connector import Connector, ConnectorSettings, OnUncertain, StoreItems
+from connectors.base.errors import ErrorCode
+from connectors.base.inbound import (
+    Inbound,
+    Keyword,
+    MalformedWebhook,
+    Receipt,
+    ReceiptKind,
+    Received,
+    SentMessage,
+    UnsignedWebhook,
+    UnverifiedWebhook,
+    WebhookError,
+    WebhookKind,
+    WebhookRequest,
+    WebhookResponse,
+)
+from connectors.base.message import Attachment, AttachmentSource, Channel, OutboundMessage
+from connectors.base.outcomes import (
+    Accepted,
+    Misconfigured,
+    Rejected,
+    Reply,
+    SendError,
+    Suppress,
+    Unavailable,
+    Uncertain,
+)
+
+__all__ = [
+    "Accepted",
+    "Attachment",
+    "AttachmentSource",
+    "Channel",
+    "Connector",
+    "ConnectorSettings",
+    "ErrorCode",
+    "Inbound",
+    "Keyword",
+    "MalformedWebhook",
+    "Misconfigured",
+    "OnUncertain",
+    "OutboundMessage",
+    "Receipt",
+    "ReceiptKind",
+    "Received",
+    "Rejected",
+    "Reply",
+    "SendError",
+    "SentMessage",
+    "StoreItems",
+    "Suppress",
+    "Unavailable",
+    "Uncertain",
+    "UnsignedWebhook",
+    "UnverifiedWebhook",
+    "WebhookError",
+    "WebhookKind",
+    "WebhookRequest",
+    "WebhookResponse",
+]

@@ -1,0 +1,53 @@
+"""Bounces in words, of servers that send no delivery report (RFC 3464).
+
+Two kinds say plainly enough what they are: qmail's, in the format QSBMF
+(https://cr.yp.to/proto/qsbmf.txt), and those of Exim, which name who is not reached in the header
+X-Failed-Recipients.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.parser import HeaderParser
+
+from connectors.toolkit.mail.parts import read_parts
+from connectors.toolkit.mail.text import MimePart, mailboxes
+
+_COPY_FOLLOWS = re.compile(r"^---+ .*\n\s*", re.MULTILINE)
+_QMAIL_FAILURE = re.compile(r"<(?P<recipient>[^\n]+)>:\n(?P<reason>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounce:
+    """Whom a mail did not reach, with the reason for each in words, and the headers of that mail
+    as far as they were returned."""
+
+    failures: Mapping[str, str]
+    returned: MimePart
+
+
+def read_bounce(mail: MimePart) -> Bounce | None:
+    """What a bounce in words says; None where the mail is no such bounce."""
+    if mail.get_content_type() != "text/plain":
+        return None
+    text = read_parts(mail).text
+    report, *copy = _COPY_FOLLOWS.split(text, maxsplit=1)
+    if report.startswith("Hi. This is the"):
+        failures = _qmail_failures(report)
+    else:
+        failures = {
+            address.addr_spec: _exim_reason(report, address.addr_spec)
+            for address in mailboxes(mail, "X-Failed-Recipients")
+        }
+    return Bounce(failures, HeaderParser().parsestr("".join(copy))) if failures else None
+
+
+def _qmail_failures(report: str) -> dict[str, str]:
+    found = map(_QMAIL_FAILURE.fullmatch, report.split("\n\n"))
+    return {failure["recipient"]: failure["reason"] for failure in found if failure}
+
+
+def _exim_reason(report: str, recipient: str) -> str:
+    """The lines below the recipient's own, which are indented deeper."""
+    found = re.search(rf"^ *{re.escape(recipient)}.*\n((?: {{3,}}.*\n)*)", report, re.MULTILINE)
+    return found[1] if found else ""

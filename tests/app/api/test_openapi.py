@@ -1,0 +1,74 @@
+"""The description and the API say the same: schemathesis reads the one and tries the other."""
+
+import re
+
+import schemathesis
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
+from schemathesis import Case, CheckContext, GenerationMode, Response
+from schemathesis.config import SchemathesisConfig
+
+from app.api import openapi
+from app.api.factory import SECTIONS
+
+# What no JSON schema can say: whether an address, an agent or a cursor exists, how fields fit
+# together, and that one of a list of messages, or of the conditions of a replay, is enough.
+BEYOND_THE_SCHEMA = {
+    "submit": "^(|channel|type|to|from|agent|profile|body|html|[b]?cc|reply_to|attachments"
+    r"|send_at|expires_at|headers|\[\d+\].*)\b",
+    "list_messages": "^cursor$",
+    "replay_many": "^$",
+    "list_suppressions": "^cursor$",
+    "add_suppression": "^address$",
+    "list_conversations": "^cursor$",
+    "list_conversation_messages": "^cursor$",
+    "receive_sms": "^(from|to|attachments)$",
+    "receive_email": "^(from|to|attachments)$",
+}
+
+
+config = SchemathesisConfig()
+config.projects.default.generation.update(max_examples=4, deterministic=True)
+config.projects.default.checks.positive_data_acceptance.expected_statuses.append("422")
+schema = schemathesis.openapi.from_dict(openapi.describe(SECTIONS), config=config)
+
+
+@schemathesis.check
+def refuses_only_beyond_the_schema(ctx: CheckContext, response: Response, case: Case) -> None:
+    positive = case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
+    if positive and response.status_code == 422:
+        name = case.operation.definition.raw["operationId"]
+        pattern = BEYOND_THE_SCHEMA["submit" if name.startswith("submit") else name]
+        fields = [error["field"] for error in response.json()["errors"]]
+        assert all(re.match(pattern, field) for field in fields), response.json()["errors"]
+
+
+@schema.parametrize()
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_the_api_does_what_its_description_says(case: Case, app: Flask, token: str) -> None:
+    case.operation.schema.app = app
+    case.call_and_validate(app=app, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_every_route_is_described(app: Flask, client: FlaskClient) -> None:
+    described = {
+        (method.upper(), path)
+        for path, methods in client.get("/openapi.json").get_json()["paths"].items()
+        for method in methods
+    }
+    served = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+        if method not in {"HEAD", "OPTIONS"}
+    }
+    assert described == served
+
+
+def test_the_page_loads_nothing_and_runs_nothing(client: FlaskClient) -> None:
+    response = client.get("/docs")
+    assert response.status_code == 200
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert not re.search(r"<script|<img|<link|\bsrc=|url\(|https?://", response.text)
+    assert "/api/messages/{message_id}/replay" in response.text

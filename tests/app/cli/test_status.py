@@ -1,0 +1,128 @@
+"""`postroom status`: one snapshot, or a live table in a terminal."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+
+import pytest
+from sqlalchemy import Connection, text
+
+from tests.app.cli.conftest import PROGRAM, Insert, Postroom
+
+
+@pytest.fixture
+def some_of_each(connection: Connection, insert: Insert) -> None:
+    """Two messages wait at gateway, one of them since 90 s, and so on."""
+    insert("outbox", due_at="2099-01-01T00:00:00Z")
+    connection.execute(
+        text("UPDATE messages SET due_at = now() - interval '90 s' WHERE id = :id"),
+        {"id": insert("retry")},
+    )
+    insert("queued")
+    insert("sending")
+    insert("sent")
+    insert("delivered")
+    for status in ("failed", "unknown", "bounced", "cancelled", "expired"):
+        insert(status)
+    connection.execute(
+        text("UPDATE messages SET finished_at = now() - interval '25 h' WHERE id IN (:a, :b)"),
+        {"a": insert("sent"), "b": insert("failed")},
+    )
+    insert("outbox", agent="gone")
+    insert("outbox", agent=None)
+
+
+@pytest.mark.usefixtures("some_of_each")
+def test_json_tells_how_the_scheduler_and_each_agent_stand(postroom: Postroom) -> None:
+    postroom("pause", "smtp", "--reason", "moving house")
+    result = postroom("status", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    answer = json.loads(result.stdout)
+    scheduler = answer["scheduler"]
+    assert scheduler.pop("changed_at")
+    assert scheduler == {
+        "running": True,
+        "changed_by": None,
+        "last_scan_at": None,
+        "last_scan_age_seconds": None,
+        "unrouted": 3,
+    }
+    agents = {agent["code"]: agent for agent in answer["agents"]}
+    assert [*agents] == ["api", "gateway", "gone", "smtp"]
+    assert 90 <= agents["gateway"].pop("oldest_due_age_seconds") < 190
+    assert agents["gateway"] == {
+        "code": "gateway", "configured": True, "waiting": 2, "in_flight": 2,
+        "sent_last_hour": 2, "failed_last_day": 3, "paused": False, "reason": None,
+    }  # fmt: skip
+    assert (agents["gone"]["configured"], agents["gone"]["waiting"]) == (False, 1)
+    assert (agents["smtp"]["paused"], agents["smtp"]["reason"]) == (True, "moving house")
+    assert agents["api"]["oldest_due_age_seconds"] is None
+
+
+@pytest.mark.usefixtures("some_of_each")
+def test_the_table_is_plain_text_in_a_pipe(postroom: Postroom, connection: Connection) -> None:
+    postroom("pause", "smtp", "--reason", "moving\x1b[31m house")
+    connection.execute(text("UPDATE scheduler_state SET last_scan_at = now() - interval '3 h'"))
+    result = postroom("status")
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[0].startswith("The scheduler is running; last scan 3h 0m ago; ")
+    assert any(line.startswith("gateway 2 2 2 3 1m ") for line in lines)
+    assert "smtp 0 0 0 0 – paused: moving\N{REPLACEMENT CHARACTER}[31m house" in lines
+    assert any(line.endswith("not in agents.toml") for line in lines)
+    assert "\x1b" not in result.stdout
+
+
+def test_a_paused_scheduler_says_by_whom(postroom: Postroom, database: str) -> None:
+    postroom("pause")
+    stdout = postroom("status").stdout
+    assert stdout.startswith("The scheduler is paused, by postroom command; no scan yet\n")
+
+
+@pytest.mark.parametrize("words", [("--watch",), ("--watch", "--json")])
+def test_watch_needs_a_terminal(postroom: Postroom, database: str, words: tuple[str, ...]) -> None:
+    result = postroom("status", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_watch_shows_changes_in_a_terminal_until_ctrl_c(
+    connection: Connection, insert: Insert
+) -> None:
+    # A job in the background of a shell ignores SIGINT, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    ours, theirs = pty.openpty()
+    watch = subprocess.Popen(
+        [PROGRAM, "status", "--watch"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    try:
+        read_until(ours, "gateway 0")
+        insert("outbox")
+        read_until(ours, "gateway 1")
+        connection.execute(
+            text("""
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()
+            """)
+        )
+        read_until(ours, "The database is out of reach")
+        read_until(ours, "gateway 1")
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait() == 0
+    finally:
+        watch.kill()
+        watch.wait()
+        os.close(ours)
+
+
+def read_until(terminal: int, expected: str) -> None:
+    """Read what is shown until `expected` is, however it is spaced. The time limit of the test
+    ends it otherwise."""
+    shown = ""
+    while expected not in " ".join(shown.split()):
+        shown += os.read(terminal, 4096).decode(errors="replace")

@@ -1,0 +1,162 @@
+"""Messages with files to fetch: what becomes of them, and of what they hold meanwhile."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from app import db
+from app.agents import Agents
+from app.attachments import resolve as attachments
+from app.attachments.resolve import FETCH_LIMIT
+from app.outbox import settle as delivery
+from app.outbox.deliver import Carrier
+from connectors.base import Attachment
+from tests.app.outbox.deliver.scripted import Scripted, carry
+from tests.app.outbox.driver import Outbox
+from tests.doubles.file_server import Answer, Asked, FileServer, running
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def takes_content(scripted: type[Scripted], environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("POSTROOM_ATTACHMENT_NETWORKS", '["loopback"]')
+    environment.setattr(scripted, "attachment_sources", frozenset({"content"}))
+
+
+def one(outbox: Outbox, url: str, agent: str = "gateway") -> int:
+    file = Attachment("a.pdf", "application/octet-stream", url=url)
+    return outbox.one(agent=agent, attachments=[file])
+
+
+def test_the_provider_is_given_the_bytes(
+    outbox: Outbox, carrier: Carrier, scripted: type[Scripted], server: FileServer
+) -> None:
+    server.files["/a"] = Answer(body=b"%PDF")
+    number = one(outbox, f"{server.url}/a")
+    carry(outbox, carrier, number)
+    assert outbox.status(number) == "sent"
+    [given] = scripted.given
+    assert [(file.name, file.content_type, file.content) for file in given.attachments] == [
+        ("a.pdf", "application/pdf", b"%PDF")
+    ]
+
+
+@pytest.mark.parametrize("agent", ["gateway", "holding"])
+@pytest.mark.parametrize(
+    ("answer", "status", "result", "code"),
+    [
+        (Answer(404), "failed", "rejected", "attachment_not_found"),
+        (Answer(503), "retry", "unavailable", "attachment_unavailable"),
+        (Answer(body=b"x", length_bytes=9), "retry", "unavailable", "attachment_unavailable"),
+    ],
+)
+def test_without_its_file_a_message_is_not_sent(
+    outbox: Outbox,
+    carrier: Carrier,
+    scripted: type[Scripted],
+    server: FileServer,
+    agent: str,
+    answer: Answer,
+    status: str,
+    result: str,
+    code: str,
+) -> None:
+    server.files["/a"] = answer
+    number = one(outbox, f"{server.url}/a", agent)
+    carry(outbox, carrier, number, agent)
+    row = outbox.row(number)
+    assert (row.status, row.error_code, row.attempts) == (status, code, 1)
+    [attempt] = outbox.attempts(number)
+    assert (attempt.outcome, attempt.code) == (result, code)
+    assert scripted.given == []
+
+
+def test_a_file_that_is_there_the_next_time_goes_with_its_message(
+    outbox: Outbox, carrier: Carrier, scripted: type[Scripted], server: FileServer
+) -> None:
+    server.files["/a"] = Answer(429)
+    number = one(outbox, f"{server.url}/a")
+    retry = carry(outbox, carrier, number).retry
+    server.files["/a"] = Answer(body=b"there")
+    outbox.move(number, due_at="0 seconds")
+    carrier.deliver("gateway", number, retry.claim)
+    assert outbox.status(number) == "sent"
+    assert scripted.given[0].attachments[0].content == b"there"
+
+
+def test_a_storage_that_is_not_set_up_pauses_nobody(
+    outbox: Outbox, carrier: Carrier, environment: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        environment.setenv(name, "/nowhere")
+    environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    environment.setenv("POSTROOM_S3_ENDPOINT", "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        environment.delenv(name, raising=False)
+    number = one(outbox, "s3://bills/a.pdf")
+    carry(outbox, carrier, number)
+    row = outbox.row(number)
+    assert (row.status, row.error_code) == ("retry", "attachment_storage")
+    assert outbox.execute("SELECT count(*) FROM agent_states WHERE paused").scalar_one() == 0
+
+
+def test_a_defect_of_ours_is_no_doubt_about_the_sending(
+    outbox: Outbox,
+    carrier: Carrier,
+    scripted: type[Scripted],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(attachments, "_get", defect)
+    number = one(outbox, "https://files.example/a", "holding")
+    carry(outbox, carrier, number, "holding")
+    row = outbox.row(number)
+    assert (row.status, row.error_code) == ("retry", "defect")
+    assert scripted.given == []
+
+
+def test_no_connection_is_held_while_a_file_is_fetched(
+    outbox: Outbox,
+    carrier: Carrier,
+    server: FileServer,
+    connections_in_use: Callable[[], int],
+) -> None:
+    held = connections_in_use()
+    seen = []
+
+    def fetched(_asked: Asked) -> Answer:
+        seen.append(connections_in_use())
+        return Answer()
+
+    server.files["/a"] = fetched
+    carry(outbox, carrier, one(outbox, f"{server.url}/a"))
+    assert seen == [held]
+
+
+@pytest.mark.parametrize(
+    ("files", "longer"),
+    [
+        ([], timedelta(0)),
+        ([Attachment("a", "text/plain", content=b"x")], timedelta(0)),
+        ([Attachment("a", "text/plain", url="https://files.example/a")], FETCH_LIMIT),
+    ],
+    ids=["none", "content", "url"],
+)
+def test_a_message_is_held_for_as_long_as_fetching_and_sending_may_take(
+    outbox: Outbox, loaded_agents: Agents, files: list[Attachment], longer: timedelta
+) -> None:
+    number = outbox.one(attachments=files)
+    [claim] = outbox.claim()
+    lease = loaded_agents.send_lease("gateway")
+    with db.autocommit() as connection:
+        started = delivery.start(connection, number, claim.number, lease)
+    assert started is not None
+    assert started.lease == lease + longer

@@ -1,0 +1,100 @@
+"""Over a rate limit a message is not tried, and nothing is lost by it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import fakeredis
+import pytest
+
+from app.agents import Agents
+from app.limits import RateLimiter, Room
+from app.outbox.deliver import LIMITER_OUTAGE_WAIT, Carrier
+from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, carry
+from tests.app.outbox.driver import Outbox
+
+
+def test_over_its_limit_a_message_waits_without_a_try(
+    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+) -> None:
+    results = [
+        carry(outbox, carrier, number := outbox.one(agent="limited"), "limited").result
+        for _ in range(3)
+    ]
+    assert results == ["accepted", "accepted", "limited"]
+    row = outbox.row(number)
+    assert (row.status, row.attempts, row.lease_until) == ("outbox", 0, None)
+    assert row.reason == "waits for the rate limit of limited"
+    assert 3000 < (outbox.seconds_until(number, "due_at") or 0) <= 3600
+    assert outbox.attempts(number) == []
+    assert len(scripted.given) == 2
+
+
+def test_the_limit_of_a_profile_holds_that_profile_back(
+    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+) -> None:
+    results = {}
+    for profile in ("eu", "eu", "default"):
+        number = outbox.one(agent="limited", profile=profile)
+        results[number] = carry(outbox, carrier, number, "limited").result
+    assert [*results.values()] == ["accepted", "limited", "accepted"]
+    [_, late, _] = results
+    assert (outbox.seconds_until(late, "due_at") or 0) > 80_000
+
+
+def test_over_its_limit_a_message_fails_where_its_agent_says_reject(
+    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+) -> None:
+    assert carry(outbox, carrier, outbox.one(agent="strict"), "strict").result == "accepted"
+    number = outbox.one(agent="strict")
+    assert carry(outbox, carrier, number, "strict").result == "limited"
+    row = outbox.row(number)
+    assert (row.status, row.attempts, row.error_code) == ("failed", 0, "rate_limited")
+    assert outbox.attempts(number) == []
+
+
+@pytest.mark.parametrize("agent", ["limited", "strict"])
+def test_while_redis_is_out_of_reach_no_limit_can_be_broken(
+    outbox: Outbox, loaded_agents: Agents, scripted: type[Scripted], agent: str
+) -> None:
+    server = fakeredis.FakeServer()
+    carrier = Carrier(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
+    number = outbox.one(agent=agent)
+    server.connected = False
+    assert carry(outbox, carrier, number, agent).result == "limited"
+    row = outbox.row(number)
+    assert (row.status, row.attempts, row.lease_until) == ("outbox", 0, None)
+    wait = LIMITER_OUTAGE_WAIT.total_seconds()
+    assert outbox.seconds_until(number, "due_at") == pytest.approx(wait, abs=wait)
+    assert scripted.given == []
+
+    server.connected = True
+    outbox.move(number, due_at="-1 second")
+    assert carry(outbox, carrier, number, agent).result == "accepted"
+
+
+def test_who_has_no_limit_needs_no_redis(
+    outbox: Outbox, loaded_agents: Agents, scripted: type[Scripted]
+) -> None:
+    server = fakeredis.FakeServer()
+    server.connected = False
+    carrier = Carrier(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
+    assert carry(outbox, carrier, outbox.one()).result == "accepted"
+
+
+def test_no_connection_is_held_while_redis_is_asked(
+    outbox: Outbox,
+    carrier: Carrier,
+    scripted: type[Scripted],
+    connections_in_use: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held, seen = connections_in_use(), []
+    take = RateLimiter.take
+
+    def watched(*arguments: Any, **named: Any) -> Room:
+        seen.append(connections_in_use())
+        return take(*arguments, **named)
+
+    monkeypatch.setattr(RateLimiter, "take", watched)
+    carry(outbox, carrier, outbox.one(agent="limited"), "limited")
+    assert seen == [held]

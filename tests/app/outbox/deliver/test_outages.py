@@ -1,0 +1,142 @@
+"""PostgreSQL goes away while a provider is being talked to."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from app import db, migrate
+from app.agents import agents
+from app.limits import RateLimiter
+from app.outbox import deliver as delivery
+from app.outbox.deliver import Carrier
+from connectors.base import (
+    Accepted,
+    Misconfigured,
+    Unavailable,
+)
+from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, carry
+from tests.app.outbox.driver import Outbox
+from tests.servers import postgres
+
+
+@pytest.fixture
+def own_postgres(
+    scripted: type[Scripted], environment: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Any]:
+    """A PostgreSQL of this test alone, migrated, which `app.db` uses."""
+    with postgres(tmp_path / "own") as server:
+        environment.setenv("DATABASE_URL", server.url)
+        migrate.upgrade()
+        yield server
+        db.engine().dispose()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (Accepted("p-1"), "sent"),
+        (Unavailable("503"), "retry"),
+        (Misconfigured("401"), "outbox"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_an_answer_is_recorded_as_soon_as_postgresql_is_back(
+    own_postgres: Any,
+    limiter: RateLimiter,
+    scripted: type[Scripted],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Any,
+    status: str,
+) -> None:
+    def send() -> Any:
+        own_postgres.stop()
+        return answer
+
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        """Instead of waiting, PostgreSQL comes back after the second try."""
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            own_postgres.start()
+
+    monkeypatch.setattr(delivery, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    scripted.answers = [send]
+    with db.autocommit() as connection:
+        number = Outbox(connection).one()
+        [claim] = Outbox(connection).claim()
+    carrier = Carrier(agents(), limiter, QUEUE_LEASE)
+    with caplog.at_level(logging.WARNING):
+        done = carrier.deliver("gateway", number, claim.number)
+    assert len(pauses) >= 2
+    assert "PostgreSQL is out of reach" in caplog.text
+    with db.autocommit() as connection:
+        outbox = Outbox(connection)
+        assert outbox.status(number) == status
+        assert len(outbox.attempts(number)) == len(scripted.given) == 1
+        assert (done.retry is not None) == (status == "retry")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InterfaceError("", None, Exception("connection already closed")), PoolTimeoutError("no room")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_lost_connection_and_a_full_pool_are_outages_too(
+    outbox: Outbox,
+    carrier: Carrier,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    monkeypatch.setattr(delivery, "RECORD_AGAIN_SECONDS", 0)
+    real: Callable[..., Any] = delivery.delivery.settle
+    calls = []
+
+    def settle(*given: Any) -> bool:
+        calls.append(given)
+        if len(calls) == 1:
+            raise error
+        return bool(real(*given))
+
+    monkeypatch.setattr(delivery.delivery, "settle", settle)
+    number = outbox.one()
+    carry(outbox, carrier, number)
+    assert outbox.status(number) == "sent"
+    assert len(calls) == 2
+
+
+def test_an_answer_that_cannot_be_recorded_within_the_lease_is_given_up(
+    own_postgres: Any,
+    limiter: RateLimiter,
+    scripted: type[Scripted],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+
+    def pass_time(seconds: float) -> None:
+        clock[0] += 20
+
+    monkeypatch.setattr(
+        delivery, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=pass_time)
+    )
+
+    def send() -> Accepted:
+        own_postgres.stop()
+        return Accepted()
+
+    scripted.answers = [send]
+    with db.autocommit() as connection:
+        number = Outbox(connection).one()
+        [claim] = Outbox(connection).claim()
+    lease = agents().send_lease("gateway").total_seconds()
+    with pytest.raises(Exception, match=r"refused|closed"):
+        Carrier(agents(), limiter, QUEUE_LEASE).deliver("gateway", number, claim.number)
+    assert lease <= clock[0] < lease + 40

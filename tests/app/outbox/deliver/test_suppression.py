@@ -1,0 +1,68 @@
+"""An address that a provider calls dead or unwilling is not written to again."""
+
+from typing import Literal
+
+import pytest
+
+from app import suppression
+from app.outbox import control
+from app.outbox.deliver import Carrier
+from connectors.base import Rejected
+from tests.app.outbox.deliver.scripted import Scripted, carry
+from tests.app.outbox.driver import Outbox
+
+PHONE = "+4915112345678"
+
+
+@pytest.mark.parametrize(
+    ("suppress", "reason"), [(True, "dead_address"), ("opt_out", "opt_out"), (False, None)]
+)
+def test_the_connector_says_whether_its_recipient_is_suppressed_and_why(
+    outbox: Outbox,
+    carrier: Carrier,
+    scripted: type[Scripted],
+    suppress: bool | Literal["opt_out"],
+    reason: suppression.Reason | None,
+) -> None:
+    scripted.answers = [Rejected("21610", "no", suppress=suppress)]
+    number = outbox.one()
+    assert carry(outbox, carrier, number).result == "rejected"
+    found = suppression.find(outbox.connection, {("phone", PHONE)}).values()
+    assert [(entry.reason, entry.detail) for entry in found] == (
+        [(reason, "21610")] if reason else []
+    )
+    row = outbox.row(number)
+    assert (row.status, row.error_code) == ("failed", "21610")
+    assert row.reason == (
+        "21610: no; its recipient is suppressed from now on" if reason else "21610: no"
+    )
+
+
+@pytest.mark.parametrize("agent", ["gateway", "limited"])
+def test_what_waits_for_the_same_address_fails_without_a_try(
+    outbox: Outbox, carrier: Carrier, scripted: type[Scripted], agent: str
+) -> None:
+    scripted.answers = [Rejected("21610", suppress=True)]
+    _, second = outbox.accept(2, agent=agent)
+    results = [
+        carrier.deliver(agent, claim.message_id, claim.number).result
+        for claim in outbox.claim(**{agent: 2})
+    ]
+    assert results == ["rejected", "suppressed"]
+    row = outbox.row(second)
+    assert (row.status, row.error_code, row.attempts) == ("failed", "suppressed", 0)
+    assert row.reason.startswith(f"{PHONE} is suppressed since ")
+    assert outbox.attempts(second) == []
+    assert len(scripted.given) == 1
+
+
+def test_what_is_replayed_fails_again_without_a_try(
+    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+) -> None:
+    scripted.answers = [Rejected("21610", suppress=True)]
+    number = outbox.one()
+    carry(outbox, carrier, number)
+    control.replay(outbox.connection, [number])
+    assert carry(outbox, carrier, number).result == "suppressed"
+    assert outbox.row(number).error_code == "suppressed"
+    assert len(scripted.given) == 1

@@ -1,0 +1,221 @@
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from connectors.base import Uncertain
+from connectors.toolkit.http import HttpSettings
+
+SECRET_PATH = "/bot-secret-token/+12015550123"
+
+
+# --- what is sent and what comes back
+
+
+@pytest.mark.parametrize(
+    ("given", "content_type", "body"),
+    [
+        ({"body": b"\x00raw"}, None, b"\x00raw"),
+        ({"json": {"to": "ё"}}, "application/json", b'{"to": "\\u0451"}'),
+        (
+            {"form": {"a": "1&2", "b": "ё"}},
+            "application/x-www-form-urlencoded",
+            b"a=1%262&b=%D1%91",
+        ),
+        ({}, None, b""),
+    ],
+)
+def test_a_body_goes_out_as_bytes_as_json_or_as_a_form(client, provider, given, content_type, body):
+    client.request("POST", provider.url, headers={"X-Own": "yes"}, **given)
+
+    [received] = provider.received
+    assert (received.method, received.body) == ("POST", body)
+    assert received.headers["Content-Type"] == content_type
+    assert received.headers["X-Own"] == "yes"
+
+
+def test_a_reply_comes_back_whole_whatever_its_status(client, provider):
+    provider.answer(418, '{"tea": "зелёный"}'.encode(), X_Pot="short")
+
+    response = client.request("GET", provider.url)
+
+    assert (response.status, response.headers["x-pot"]) == (418, "short")
+    assert response.json() == {"tea": "зелёный"}
+    assert not response.truncated
+
+
+def test_a_redirect_is_returned_and_not_followed(client, provider):
+    provider.answer(307, b"", Location=f"{provider.url}/elsewhere")
+
+    assert client.request("POST", provider.url, body=b"x").status == 307
+    assert len(provider.received) == 1
+
+
+def test_a_body_longer_than_the_limit_is_cut_off_and_says_so(make_client, provider):
+    client = make_client(response_limit_bytes=10)
+    provider.answer(200, b"0123456789")
+    assert not client.request("GET", provider.url).truncated
+
+    provider.answer(200, b"0123456789a")
+    response = client.request("GET", provider.url)
+
+    assert (response.body, response.truncated) == (b"0123456789", True)
+
+
+def test_an_endless_body_is_read_no_further_than_the_limit(make_client, provider):
+    client = make_client(response_limit_bytes=10)
+    provider.trickle(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n0123456789a", b"", b"")
+
+    assert client.request("GET", provider.url).truncated
+
+
+def test_no_cookie_of_the_provider_is_sent_back(client, provider):
+    provider.answer(200, b"", Set_Cookie="session=1")
+
+    client.request("GET", provider.url)
+    client.request("GET", provider.url)
+
+    assert provider.received[1].headers["Cookie"] is None
+
+
+def test_proxies_and_passwords_of_the_environment_are_not_used(
+    client, provider, monkeypatch, tmp_path: Path
+):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    assert client.request("GET", provider.url).status == 200
+    assert provider.received[0].headers["Authorization"] is None
+
+
+# --- faults after which the message may have been sent
+
+BROKEN_OFF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
+BROKEN_OFF_CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nhalf"
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "code"),
+    [
+        pytest.param(lambda p: p.hang(), "timed_out", id="no answer"),
+        pytest.param(lambda p: p.send(BROKEN_OFF), "timed_out", id="silence within the body"),
+        pytest.param(
+            lambda p: p.send(b"HTTP/1.1 200 OK\r\nX-"), "timed_out", id="silence within the head"
+        ),
+        pytest.param(
+            lambda p: p.trickle(b"", b"H", b"\r\n\r\n"), "timed_out", id="trickling status line"
+        ),
+        pytest.param(
+            lambda p: p.trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x", b"\r\nContent-Length: 0\r\n\r\n"),
+            "timed_out",
+            id="trickling head",
+        ),
+        pytest.param(
+            lambda p: p.trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", b"x", b""),
+            "timed_out",
+            id="trickling body",
+        ),
+        pytest.param(
+            lambda p: p.trickle(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b"1\r\nx\r\n",
+                b"0\r\n\r\n",
+            ),
+            "timed_out",
+            id="trickling chunks",
+        ),
+        pytest.param(lambda p: p.reset(), "connection_failed", id="reset"),
+        pytest.param(
+            lambda p: p.send(b"", then_close=True), "connection_failed", id="closed without answer"
+        ),
+        pytest.param(
+            lambda p: p.send(BROKEN_OFF, then_close=True), "connection_failed", id="truncated body"
+        ),
+        pytest.param(
+            lambda p: p.send(BROKEN_OFF_CHUNK, then_close=True),
+            "connection_failed",
+            id="truncated chunk",
+        ),
+        pytest.param(
+            lambda p: p.send(b"SSH-2.0-OpenSSH_9.6\r\n", then_close=True),
+            "connection_failed",
+            id="no HTTP",
+        ),
+        pytest.param(
+            lambda p: p.send(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, then_close=True),
+            "connection_failed",
+            id="overlong header",
+        ),
+    ],
+)
+@pytest.mark.parametrize("reused", [False, True], ids=["new connection", "reused connection"])
+def test_a_request_without_a_complete_reply_is_uncertain(client, provider, misbehave, code, reused):
+    if reused:
+        client.request("POST", provider.url, json={})
+    misbehave(provider)
+
+    with pytest.raises(Uncertain) as raised:
+        client.request("POST", provider.url + SECRET_PATH, json={"content": "4711"})
+
+    assert raised.value.code == code
+    assert len(provider.received) == (2 if reused else 1), "sent once, not again"
+    assert not [word for word in ("secret", "2015550123", "4711") if word in str(raised.value)]
+
+
+def test_a_provider_silent_for_longer_than_the_read_limit_is_given_up_before_the_total(
+    make_client, provider
+):
+    answer = provider.behave
+
+    def answer_after_two_seconds(handler: Any) -> None:
+        provider.stopping.wait(2)
+        answer(handler)
+
+    provider.behave = answer_after_two_seconds
+
+    with pytest.raises(Uncertain, match="timed_out"):
+        make_client(total_timeout_seconds=30).request("POST", provider.url, json={})
+
+
+def test_a_provider_that_stops_reading_a_long_body_is_uncertain(client):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with pytest.raises(Uncertain, match="timed_out"):
+            client.request("POST", url, body=b"x" * 50_000_000)
+
+
+@pytest.mark.parametrize("then_close", [True, False])
+def test_an_error_status_counts_even_where_its_body_breaks_off(client, provider, then_close):
+    provider.send(
+        b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 9\r\n\r\nhalf",
+        then_close=then_close,
+    )
+
+    response = client.request("POST", provider.url, json={})
+
+    assert (response.status, response.truncated) == (503, True)
+    assert response.headers["Retry-After"] == "7"
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"connect_timeout_seconds": 0}, "connect_timeout_seconds"),
+        ({"read_timeout_seconds": -1}, "read_timeout_seconds"),
+        ({"total_timeout_seconds": float("inf")}, "total_timeout_seconds"),
+        ({"total_timeout_seconds": 10}, "total_timeout_seconds"),
+        ({"connect_timeout_seconds": 31}, "total_timeout_seconds"),
+        ({"response_limit_bytes": 0}, "response_limit_bytes"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused_by_name(settings, key):
+    with pytest.raises(ValidationError, match=key):
+        HttpSettings(**settings)

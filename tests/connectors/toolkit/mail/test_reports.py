@@ -1,0 +1,260 @@
+"""Bounces and complaints, as the servers that send them shape them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.base import Inbound, Receipt
+from connectors.toolkit.mail.incoming import read_mail
+
+BOUNCES = Path(__file__).parent / "bounces"
+UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"
+ANN = "ann@example.com"
+
+
+def bounce(name: str) -> bytes:
+    return (BOUNCES / f"{name}.eml").read_bytes()
+
+
+def receipts(content: bytes, **envelope: Any) -> list[Receipt]:
+    items = read_mail(content, **envelope)
+    assert items
+    return [item for item in items if isinstance(item, Receipt)]
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("postfix-failed", [("bounced", ANN, "5.1.1", True)]),
+        ("postfix-delayed", [("deferred", ANN, "4.4.1", False)]),
+        ("postfix-expired", [("bounced", ANN, "4.4.1", False)]),
+        ("exim-report", [("bounced", ANN, "5.2.1", True)]),
+        (
+            "exim-text",
+            [("bounced", ANN, "5.1.1", True), ("bounced", "bob@example.com", None, False)],
+        ),
+        ("office365", [("bounced", "ann@contoso.example", "5.1.10", True)]),
+        ("gmail-full", [("bounced", "ann@gmail.example", "5.2.2", False)]),
+        (
+            "sendmail-several",
+            [
+                ("bounced", ANN, "5.1.2", True),
+                ("sent", "bob@example.com", "2.1.5", False),
+                ("delivered", "cy@example.com", "2.0.0", False),
+                ("sent", "all@example.com", "2.0.0", False),
+                ("unrecognised", None, None, False),
+            ],
+        ),
+        (
+            "qmail",
+            [("bounced", ANN, "5.1.1", True), ("bounced", "bob@example.net", "4.4.3", False)],
+        ),
+        ("international", [("bounced", "jürgen@example.com", "5.1.6", True)]),
+        ("ses-complaint", [("complained", ANN, "abuse", True)]),
+        ("yahoo-complaint", [("complained", None, "abuse", True)]),
+    ],
+)
+def test_a_report_says_what_became_of_our_message(name: str, said: Any, ends: bytes) -> None:
+    found = receipts(bounce(name).replace(b"\n", ends))
+    assert [(one.kind, one.recipient, one.code, one.suppress) for one in found] == said
+    assert {one.message_uid for one in found} == {UID}
+    assert {one.provider_message_id for one in found} == {None}
+    assert all(one.occurred_at and one.occurred_at.tzinfo for one in found)
+
+
+def test_every_recorded_report_is_read() -> None:
+    assert all(receipts(file.read_bytes()) for file in BOUNCES.iterdir())
+
+
+def test_a_repeated_report_is_the_same_and_its_recipients_are_told_apart() -> None:
+    first, again = (receipts(bounce("sendmail-several")) for _ in range(2))
+    other = receipts(bounce("sendmail-several"), envelope_recipient="other@shop.example")
+    assert [one.key for one in first] == [one.key for one in again]
+    assert len({one.key for one in [*first, *other]}) == 10
+
+
+def test_a_report_is_kept_with_its_fields_and_its_moment() -> None:
+    [ann, *_] = receipts(bounce("sendmail-several"))
+    assert ann.occurred_at == datetime(2026, 11, 22, 6, 0, 9, tzinfo=UTC)
+    assert ann.detail == "SMTP; 550 Host unknown"
+    assert ann.payload["Reporting-MTA"] == "dns; relay.example.net"
+    assert ann.payload["Final-Recipient"] == "RFC822; ann.smith@inner.example.com"
+
+
+def test_the_detail_names_nobody() -> None:
+    [told] = receipts(bounce("postfix-failed"))
+    assert told.detail is not None
+    assert ANN not in told.detail
+    assert "User unknown" in told.detail
+
+
+STATUS = (
+    "Content-Type: message/delivery-status\n\n"
+    "Reporting-MTA: dns; mx.example.net\n{about}\n"
+    "Final-Recipient: rfc822; ann@example.com\n{recipient}"
+)
+
+
+def report(
+    about: str = "",
+    recipient: str = "Action: failed\nStatus: 5.1.1\n",
+    to: str = "hello@shop.example",
+    headers: str = "",
+    returned: str = "",
+) -> bytes:
+    status = STATUS.format(about=about, recipient=recipient)
+    return (
+        f"From: <>\nTo: {to}\nMessage-ID: <r@mx.example.net>\n{headers}"
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n"
+        f"--b\n\nIt failed.\n--b\n{status}\n--b\n{returned}\n--b--\n"
+    ).encode()
+
+
+OTHER = "11111111-2222-4333-8444-555555555555"
+OURS = f"<{UID}@shop.example>"
+RETURNED = "Content-Type: text/rfc822-headers\n\nSubject: x\nMessage-ID: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("mail", "uid", "message_id"),
+    [
+        (report(to=f"bounces+{UID}@shop.example"), UID, None),
+        (report(to=f"b-{UID.upper()}-x@shop.example"), UID, None),
+        (report(headers=f"X-Original-To: bounces+{UID}@shop.example\n"), UID, None),
+        (report(headers=f"Delivered-To: bounces+{UID}@shop.example\n"), UID, None),
+        (report(about=f"Original-Envelope-Id: {UID}\n"), UID, None),
+        (report(about="Original-Envelope-Id: QQ314159\n"), None, None),
+        (report(returned=RETURNED.format(OURS)), UID, None),
+        (report(returned=RETURNED.replace("text/", "message/").format(OURS)), UID, None),
+        (report(returned=f"Content-Type: message/rfc822\n\nMessage-ID: {OURS}\n\nHi"), UID, None),
+        (report(returned=RETURNED.format("<own@shop.example>")), None, "<own@shop.example>"),
+        (report(headers=f"In-Reply-To: {OURS}\n"), UID, None),
+        (report(headers=f"References: <a@x> {OURS}\n"), UID, None),
+        # The return path is nearer to us than what others may have rewritten.
+        (
+            report(to=f"bounces+{UID}@shop.example", returned=RETURNED.format(f"<{OTHER}@ses>")),
+            UID,
+            None,
+        ),
+        (report(about=f"Original-Envelope-Id: {UID}\n", headers=f"References: <{OTHER}@x>\n"), UID,
+         None),
+        # An id that has a uid in it is not ours, as those of Amazon SES are not.
+        (report(returned=RETURNED.format(f"<01-{UID}-0@ses>")), None, f"<01-{UID}-0@ses>"),
+    ],
+)  # fmt: skip
+def test_the_message_is_known_by_whatever_names_it(
+    mail: bytes, uid: str | None, message_id: str | None
+) -> None:
+    found = [(one.message_uid, one.provider_message_id, one.suppress) for one in receipts(mail)]
+    assert found == ([(uid, message_id, uid is not None)] if uid or message_id else [])
+
+
+def test_the_envelope_names_it_too() -> None:
+    [told] = receipts(report(), envelope_recipient=f"bounces+{UID}@shop.example")
+    assert told.message_uid == UID
+
+
+def test_a_report_that_names_no_message_says_nothing_and_is_kept_as_a_letter() -> None:
+    [letter] = read_mail(report())
+    assert isinstance(letter, Inbound)
+    assert letter.automatic
+    assert letter.body == "It failed."
+
+
+def test_a_bounce_that_somebody_forwards_is_a_letter() -> None:
+    forwarded = (
+        b"From: ann@example.com\nTo: hello@shop.example\nMessage-ID: <f@example.com>\n"
+        b"Content-Type: multipart/mixed; boundary=f\n\n--f\n\nLook at this\n"
+        b"--f\nContent-Type: message/rfc822\n\n" + bounce("postfix-failed") + b"\n--f--\n"
+    )
+    [letter] = read_mail(forwarded)
+    assert isinstance(letter, Inbound)
+    assert (letter.body, letter.automatic) == ("Look at this", False)
+    [file] = letter.attachments
+    assert file.content_type == "message/rfc822"
+    assert b"Status: 5.1.1" in (file.content or b"")
+
+
+def failing(code: str, diagnostic: str = "") -> str:
+    return f"Action: failed\nStatus: {code}\nDiagnostic-Code: smtp; {diagnostic}\n"
+
+
+@pytest.mark.parametrize(
+    ("recipient", "kind", "code", "suppress"),
+    [
+        (failing("5.1.1"), "bounced", "5.1.1", True),
+        (failing("5.1.2"), "bounced", "5.1.2", True),
+        (failing("5.1.10"), "bounced", "5.1.10", True),
+        (failing("5.2.1"), "bounced", "5.2.1", True),
+        (failing("5.1.8"), "bounced", "5.1.8", False),
+        (failing("5.2.2"), "bounced", "5.2.2", False),
+        (failing("5.7.1"), "bounced", "5.7.1", False),
+        (failing("4.4.7"), "bounced", "4.4.7", False),
+        (failing("5.0.0", "550 5.1.1 No such user"), "bounced", "5.1.1", True),
+        (failing("5.0.0", "550 No such user"), "bounced", "5.0.0", False),
+        (failing("5.0.0", "451 4.1.1 later"), "bounced", "5.0.0", False),
+        (failing("5.7.1", "550 5.1.1 No such user"), "bounced", "5.7.1", False),
+        (failing("", "550 5.1.1 No such user"), "bounced", "5.1.1", True),
+        (failing("", "host 5.1.1.25 said: 550 no"), "bounced", None, False),
+        (failing("5.1.1 (bad mailbox)"), "bounced", "5.1.1", True),
+        ("Action: delayed\nStatus: 5.1.1\n", "deferred", "5.1.1", False),
+        ("Action: Delivered\nStatus: 2.0.0\n", "delivered", "2.0.0", False),
+        ("Status: 5.1.1\n", "bounced", "5.1.1", True),
+        ("Status: 4.2.0\n", "deferred", "4.2.0", False),
+        ("Status: 2.0.0\n", "delivered", "2.0.0", False),
+        ("Action: teleported\n", "unrecognised", None, False),
+    ],
+)
+def test_action_and_status_decide(
+    recipient: str, kind: str, code: str | None, suppress: bool
+) -> None:
+    [told] = receipts(report(recipient=recipient, returned=RETURNED.format(OURS)))
+    assert (told.kind, told.code, told.suppress) == (kind, code, suppress)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "suppress"),
+    [
+        ("Feedback-Type: fraud\n", "complained", True),
+        ("Feedback-Type: virus\n", "complained", True),
+        ("Feedback-Type: Abuse\n", "complained", True),
+        ("Feedback-Type: opt-out\n", "unsubscribed", "opt_out"),
+        ("Feedback-Type: not-spam\n", "unrecognised", False),
+        ("Feedback-Type: auth-failure\n", "unrecognised", False),
+        ("Feedback-Type: other\n", "unrecognised", False),
+        ("Version: 1\n", "unrecognised", False),
+        ("", "unrecognised", False),
+    ],
+)
+def test_the_type_of_feedback_decides(fields: str, kind: str, suppress: Any) -> None:
+    mail = report(returned=RETURNED.format(OURS)).decode()
+    head, _, rest = mail.partition("Content-Type: message/delivery-status")
+    returned = rest[rest.index("--b\n") :]
+    feedback = f"{head}Content-Type: message/feedback-report\n\n{fields}\n{returned}"
+    [told] = receipts(feedback.encode())
+    assert (told.kind, told.suppress, told.recipient) == (kind, suppress, None)
+
+
+def test_an_address_of_another_network_suppresses_nobody() -> None:
+    mail = bounce("postfix-failed").replace(b"rfc822;ann@example.com", b"x400;/C=DE/A=x")
+    mail = mail.replace(b"rfc822; ann@example.com", b"system;ann")
+    [told] = receipts(mail)
+    assert (told.kind, told.recipient, told.suppress) == ("bounced", None, False)
+
+
+def test_a_report_of_very_many_fields_and_recipients_has_an_end() -> None:
+    fields = "".join(f"X-{number}: x\n" for number in range(100_000))
+    many = "Final-Recipient: rfc822; a@x\nAction: failed\n\n" * 2000
+    mail = report(about=fields, recipient=f"\n{many}", returned=RETURNED.format(OURS))
+    told = receipts(mail)
+    assert len(told) == 1000
+    assert len(told[0].payload) < 100
+
+
+def test_a_complaint_of_two_is_two_complaints() -> None:
+    two = b"Original-Rcpt-To: <ann@example.com>\nOriginal-Rcpt-To: bob@example.com\n"
+    mail = bounce("ses-complaint").replace(b"Original-Rcpt-To: <ann@example.com>\n", two)
+    assert [one.recipient for one in receipts(mail)] == [ANN, "bob@example.com"]

@@ -1,0 +1,94 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from connectors.base import (
+    Misconfigured,
+    Rejected,
+    Unavailable,
+    Uncertain,
+)
+from tests.connectors.smtp.mail import ANN, failure, mail
+
+REFUSALS = [
+    ("550 5.1.1 x", Rejected, "5.1.1", True, None),
+    ("550 5.1.2 x", Rejected, "5.1.2", True, None),
+    ("553 5.1.3 x", Rejected, "5.1.3", True, None),
+    ("551 5.1.6 x", Rejected, "5.1.6", True, None),
+    ("556 5.1.10 x", Rejected, "5.1.10", True, None),
+    ("550 5.2.1 x", Rejected, "5.2.1", True, None),
+    ("552 5.2.2 x", Unavailable, "5.2.2", False, None),
+    ("554 5.3.1 x", Unavailable, "5.3.1", False, None),
+    ("554 5.4.5 x", Unavailable, "5.4.5", False, None),
+    ("450 4.7.1 x", Unavailable, "4.7.1", False, timedelta(minutes=5)),
+    ("451 4.7.1 x", Unavailable, "4.7.1", False, timedelta(minutes=5)),
+    ("450 4.2.0 Greylisted, see", Unavailable, "4.2.0", False, timedelta(minutes=5)),
+    ("451 Graylisting", Unavailable, "451", False, timedelta(minutes=5)),
+    ("450 4.2.1 Busy", Unavailable, "4.2.1", False, None),
+    ("452 4.5.3 x", Unavailable, "4.5.3", False, timedelta(seconds=1)),
+    ("550 5.5.3 x", Unavailable, "5.5.3", False, timedelta(seconds=1)),
+    ("452 x", Unavailable, "452", False, None),
+    ("455 x", Unavailable, "455", False, None),
+    ("421 4.3.2 x", Unavailable, "4.3.2", False, None),
+    ("530 5.7.0 x", Misconfigured, "5.7.0", False, None),
+    ("534 x", Misconfigured, "534", False, None),
+    ("535 5.7.8 x", Misconfigured, "5.7.8", False, None),
+    ("538 x", Misconfigured, "538", False, None),
+    ("550 x", Rejected, "550", False, None),
+    ("550 5.7.1 x", Rejected, "5.7.1", False, None),
+    ("554 5.7.26 x", Rejected, "5.7.26", False, None),
+    ("552 5.3.4 x", Rejected, "5.3.4", False, None),
+    ("500 x", Rejected, "500", False, None),
+    ("555 5.5.4 x", Rejected, "5.5.4", False, None),
+    ("550 4.7.1 class and digit disagree", Rejected, "550", False, None),
+    ("450 5.1.1 class and digit disagree", Unavailable, "450", False, None),
+    ("550 5.1.1x not a code", Rejected, "550", False, None),
+    ("550-5.1.1 x\r\n550 5.1.1 y", Rejected, "5.1.1", True, None),
+]
+
+
+@pytest.mark.parametrize(("reply", "error", "code", "suppress", "wait"), REFUSALS)
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA", "."])
+def test_each_refusal_has_its_meaning(
+    *, stage: str, reply: str, error: Any, code: str, suppress: bool, wait: Any, scripted: Any
+) -> None:
+    _, connector = scripted({stage: reply})
+    raised = failure(connector, mail())
+    assert (type(raised), raised.code) == (error, code)
+    if isinstance(raised, Rejected):
+        # Only there is it certain whom the server speaks of.
+        assert raised.suppress == (suppress and stage == "RCPT")
+    if isinstance(raised, Unavailable):
+        assert raised.retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "error", "code"),
+    [
+        ("banner", "554 5.3.2 No service here", Unavailable, "5.3.2"),
+        ("banner", "421 4.3.2 Shutting down", Unavailable, "4.3.2"),
+        ("banner", "HTTP/1.1 400 Bad Request", Unavailable, "garbled"),
+        ("banner", "250 Odd", Unavailable, "250"),
+        ("EHLO", "550 5.7.1 No such client", Misconfigured, "5.7.1"),
+        ("EHLO", "450 4.7.1 Greylisted", Unavailable, "4.7.1"),
+        ("MAIL", "nonsense", Unavailable, "garbled"),
+        ("RCPT", "999 nonsense", Unavailable, "garbled"),
+        ("DATA", "250 Odd", Unavailable, "250"),
+        (".", "nonsense", Uncertain, "garbled"),
+        (".", "354 Odd", Uncertain, "354"),
+    ],
+)
+def test_other_words_have_theirs(
+    stage: str, reply: str, error: Any, code: str, scripted: Any
+) -> None:
+    _, connector = scripted({stage: reply})
+    raised = failure(connector, mail())
+    assert (type(raised), raised.code) == (error, code)
+
+
+def test_what_the_server_says_is_kept_short_and_without_addresses(scripted: Any) -> None:
+    _, connector = scripted({"RCPT": f"550 5.1.1 <{ANN}>: \x1b[31munknown " + "x" * 400})
+    error = failure(connector, mail())
+    assert error.detail.startswith("550 5.1.1 <***>: [31munknown xxx")
+    assert len(error.detail) == 200

@@ -1,0 +1,226 @@
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from connectors.base import Misconfigured, Rejected, SendError, Unavailable, Uncertain
+from connectors.toolkit.http.replies import Response
+from connectors.toolkit.tokens import Token, with_token
+
+
+@pytest.mark.parametrize(
+    ("lifetime_seconds", "used_seconds"),
+    [(100_000, 3300), (3600, 3240), (1200, 1080), (300, 240), (120, 60), (60, 30), (2, 1)],
+)
+def test_a_token_is_renewed_ahead_of_its_end(
+    source, clock, endpoint, lifetime_seconds, used_seconds
+):
+    endpoint.lifetime_seconds = lifetime_seconds
+
+    assert source.get() == "t1"
+    clock.seconds += used_seconds - 0.5
+    assert source.get() == "t1"
+    clock.seconds += 0.5
+    assert source.get() == "t2"
+
+
+def test_the_lifetime_runs_from_when_the_token_was_asked_for(source, clock, endpoint):
+    def take_long() -> None:
+        clock.seconds += 100
+
+    endpoint.before = take_long
+
+    source.get()
+    clock.seconds += 3140
+    assert source.get() == "t2"
+
+
+def test_threads_that_need_a_token_at_once_have_one_fetched(source, clock, endpoint):
+    got: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: got.append(source.get()), name=f"asker {n}")
+        for n in range(20)
+    ]
+    clock.seen_by = {thread.name: threading.Event() for thread in threads}
+    # All have asked before the first is answered.
+    endpoint.before = lambda: [asked.wait(60) for asked in clock.seen_by.values()]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert got == ["t1"] * 20
+    assert endpoint.fetches == 1
+
+
+def test_while_one_thread_renews_it_the_others_go_on_with_the_old_one(source, clock, endpoint):
+    fetching, go_on = threading.Event(), threading.Event()
+    source.get()
+    clock.seconds += 3300
+
+    def wait() -> None:
+        fetching.set()
+        assert go_on.wait(60)
+
+    endpoint.before = wait
+    with ThreadPoolExecutor(1) as pool:
+        renewed = pool.submit(source.get)
+        assert fetching.wait(60)
+        assert source.get() == "t1"
+        go_on.set()
+        assert renewed.result() == "t2"
+    assert source.get() == "t2"
+
+
+def test_a_thread_that_waited_for_a_fetch_that_failed_fails_with_it(source, clock, endpoint):
+    failures: list[SendError] = []
+    asked = clock.seen_by["waiting"] = threading.Event()
+
+    def ask() -> None:
+        with pytest.raises(Unavailable) as raised:
+            source.get()
+        failures.append(raised.value)
+
+    waiting = threading.Thread(target=ask, name="waiting")
+
+    def fail() -> None:
+        waiting.start()
+        assert asked.wait(60)
+
+    endpoint.before, endpoint.failure = fail, Unavailable("503")
+    with pytest.raises(Unavailable):
+        source.get()
+    waiting.join()
+
+    assert [failure.code for failure in failures] == ["503"]
+    assert endpoint.fetches == 1
+
+
+def test_the_next_to_ask_after_a_failure_has_it_tried_again(source, clock, endpoint):
+    endpoint.failure = Unavailable("503")
+    with pytest.raises(Unavailable):
+        source.get()
+    clock.seconds += 1
+
+    endpoint.failure = None
+    assert source.get() == "t2"
+
+
+@pytest.mark.parametrize("failure", [Unavailable("503"), Misconfigured("invalid_client")])
+def test_a_token_that_cannot_be_renewed_is_used_to_its_end(
+    source, clock, endpoint, caplog, failure
+):
+    source.get()
+    endpoint.failure = failure
+
+    clock.seconds += 3300
+    assert source.get() == source.get() == "t1"
+    assert endpoint.fetches == 2
+    clock.seconds += 30
+    assert source.get() == "t1"
+    assert endpoint.fetches == 3
+
+    clock.seconds += 300
+    with pytest.raises(type(failure)):
+        source.get()
+    assert f"a token cannot be renewed yet: {failure.code}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (Unavailable("503", "d"), Unavailable),
+        (Misconfigured("invalid_client", "d"), Misconfigured),
+        (Uncertain("timed_out", "d"), Unavailable),
+        (Rejected("404", "d"), Misconfigured),
+    ],
+)
+def test_without_a_token_nothing_was_sent_and_nothing_is_wrong_with_the_message(
+    source, endpoint, failure, outcome
+):
+    endpoint.failure = failure
+
+    with pytest.raises(outcome) as raised:
+        source.get()
+
+    assert (raised.value.code, raised.value.detail) == (failure.code, failure.detail)
+
+
+def test_only_the_very_token_that_was_refused_is_dropped(source, store, endpoint):
+    source.get()
+    source.refuse("t1")
+    source.get()
+    store._entries.clear()
+
+    source.refuse("t1")
+    assert source.get() == "t2"
+
+
+def test_a_refused_token_is_not_given_out_again_when_the_renewal_fails(source, clock, endpoint):
+    source.get()
+    clock.seconds += 3300
+    endpoint.before = lambda: source.refuse("t1")
+    endpoint.failure = Unavailable("503")
+
+    with pytest.raises(Unavailable):
+        source.get()
+
+
+def test_a_refused_token_that_its_endpoint_stands_by_is_as_good_as_a_new_one(
+    source, clock, endpoint
+):
+    endpoint.value = lambda _: "same"
+    source.get()
+    source.refuse("same")
+
+    assert source.get() == source.get() == "same"
+    assert endpoint.fetches == 2
+    clock.seconds += 3300
+    endpoint.failure = Unavailable("503")
+    assert source.get() == "same"
+
+
+def test_no_token_is_logged_or_shown(source, clock, endpoint, caplog):
+    caplog.set_level(logging.DEBUG)
+    source.get()
+    clock.seconds += 3300
+    endpoint.failure = Unavailable("503")
+    source.get()
+
+    assert "t1" not in caplog.text
+    assert "t1" not in repr(Token("t1", timedelta(1)))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "tokens_used", "status"),
+    [
+        ([200], ["t1"], 200),
+        ([503], ["t1"], 503),
+        ([401, 200], ["t1", "t2"], 200),
+        ([401, 401], ["t1", "t2"], 401),
+    ],
+)
+def test_a_request_is_sent_once_more_with_a_new_token_where_the_first_is_refused(
+    source, statuses, tokens_used, status
+):
+    replies, used = iter(statuses), []
+
+    def send(token: str) -> Response:
+        used.append(token)
+        return Response(next(replies), {})
+
+    assert with_token(source, send).status == status
+    assert used == tokens_used
+
+
+def test_what_a_stale_token_looks_like_is_for_the_connector_to_say(source):
+    replies = iter([403, 200])
+
+    response = with_token(
+        source, lambda _: Response(next(replies), {}), lambda response: response.status == 403
+    )
+
+    assert response.status == 200

@@ -1,0 +1,112 @@
+"""A storage that speaks the part of S3 that reads objects: path style, its errors in its XML, and
+signatures of version 4 that it really checks, in a header or in the query of a presigned address.
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from xml.sax.saxutils import escape
+
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.doubles.file_server import Answer, Asked, FileServer
+
+KEY_ID = "AKIDEXAMPLE"
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+REGION = "eu-test-1"
+REGIONS = [REGION]
+CLOCK_SKEW = timedelta(minutes=15)
+
+
+def error(status: int, code: str) -> Answer:
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{escape(code)}</Code>'
+        "<Message>as documented</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>"
+    )
+    return Answer(status, body.encode(), {"Content-Type": "application/xml"})
+
+
+@dataclass
+class S3Server(FileServer):
+    """`objects` are by bucket and key; with `fault` every signed request gets that answer."""
+
+    objects: dict[str, dict[str, Answer]] = field(default_factory=dict)
+    fault: Answer | None = None
+
+    def answer(self, asked: Asked) -> Answer:
+        self.asked.append(asked)
+        if refusal := _refusal(asked):
+            return refusal
+        if self.fault:
+            return self.fault
+        bucket, _, key = unquote(urlsplit(asked.target).path).removeprefix("/").partition("/")
+        if bucket not in self.objects:
+            return error(404, "NoSuchBucket")
+        return self.objects[bucket].get(key) or error(404, "NoSuchKey")
+
+
+def _refusal(asked: Asked) -> Answer | None:
+    """The error of a request that is not signed as it must be."""
+    query = dict(parse_qsl(urlsplit(asked.target).query))
+    if "X-Amz-Signature" in query:
+        return _refusal_of_query(asked, query)
+    scheme, _, fields = asked.headers.get("Authorization", "").partition(" ")
+    if scheme != "AWS4-HMAC-SHA256":
+        return error(403, "AccessDenied")
+    found = dict(part.strip().split("=", 1) for part in fields.split(","))
+    if "x-amz-content-sha256" not in found["SignedHeaders"].split(";"):
+        return error(400, "InvalidRequest")
+    moment = asked.headers["X-Amz-Date"]
+    if abs(_parsed(moment) - datetime.now(UTC)) > CLOCK_SKEW:
+        return error(403, "RequestTimeTooSkewed")
+    return _mismatch(
+        S3SigV4Auth, asked, asked.target, found["Credential"], found["SignedHeaders"], moment,
+        found["Signature"],
+    )  # fmt: skip
+
+
+def _refusal_of_query(asked: Asked, query: dict[str, str]) -> Answer | None:
+    signature = query.pop("X-Amz-Signature")
+    signed_at = _parsed(query["X-Amz-Date"])
+    if signed_at + timedelta(seconds=int(query["X-Amz-Expires"])) < datetime.now(UTC):
+        return error(403, "AccessDenied")
+    target = f"{urlsplit(asked.target).path}?{urlencode(query)}"
+    return _mismatch(
+        S3SigV4QueryAuth, asked, target, query["X-Amz-Credential"], query["X-Amz-SignedHeaders"],
+        query["X-Amz-Date"], signature,
+    )  # fmt: skip
+
+
+def _mismatch(
+    signer_class: type[S3SigV4Auth] | type[S3SigV4QueryAuth],
+    asked: Asked,
+    target: str,
+    credential: str,
+    signed_headers: str,
+    moment: str,
+    signature: str,
+) -> Answer | None:
+    key_id, day, region, *rest = credential.split("/")
+    if key_id != KEY_ID:
+        return error(403, "InvalidAccessKeyId")
+    if (day, *rest) != (moment[:8], "s3", "aws4_request") or region not in REGIONS:
+        return error(400, "AuthorizationHeaderMalformed")
+    request = AWSRequest(
+        asked.method,
+        f"http://{asked.headers['Host']}{target}",
+        headers={name: asked.headers[name] for name in signed_headers.split(";")},
+    )
+    request.context["timestamp"] = moment
+    signer = signer_class(Credentials(KEY_ID, SECRET), "s3", region)
+    canonical = signer.canonical_request(request)
+    expected = signer.signature(signer.string_to_sign(request, canonical), request)
+    if not hmac.compare_digest(expected, signature):
+        return error(403, "SignatureDoesNotMatch")
+    return None
+
+
+def _parsed(moment: str) -> datetime:
+    return datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
