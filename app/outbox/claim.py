@@ -74,7 +74,7 @@ def begin_scan(connection: Connection) -> State:
 CLAIM = text("""
 WITH due AS (
     SELECT message.id
-    FROM unnest(CAST(:agents AS text[]), CAST(:rooms AS int[])) AS agent(code, room)
+    FROM unnest(CAST(:agents AS text[]), CAST(:rooms AS int[])) AS agent(name, room)
     CROSS JOIN LATERAL (
         SELECT found.id
         FROM generate_series(0, 3) AS priority
@@ -134,7 +134,7 @@ NEXT_DUE = text("""
 SELECT greatest(0, least(
     :longest, min(extract(epoch FROM first.due_at)) - extract(epoch FROM now())
 ))
-FROM unnest(CAST(:agents AS text[])) AS agent(code)
+FROM unnest(CAST(:agents AS text[])) AS agent(name)
 CROSS JOIN generate_series(0, 3) AS priority
 CROSS JOIN LATERAL (
     SELECT due_at FROM messages

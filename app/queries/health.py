@@ -46,7 +46,7 @@ WITH paused AS (SELECT coalesce(array_agg(agent ORDER BY agent), '{}') AS agents
 SELECT (SELECT version_num FROM alembic_version),
     running, extract(epoch FROM now() - last_scan_at)::float8, (
     SELECT extract(epoch FROM now() - min(due_at))::float8 FROM (
-        SELECT first.due_at FROM unnest(%(agents)s::text[]) AS agent(code)
+        SELECT first.due_at FROM unnest(%(agents)s::text[]) AS agent(name)
         CROSS JOIN generate_series(0, 3) AS priority
         CROSS JOIN LATERAL (
             SELECT due_at FROM messages

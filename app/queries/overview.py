@@ -70,7 +70,7 @@ GROUP BY agent
 
 OLDEST_DUE = text("""
 SELECT agent.name, now() - min(first.due_at) AS age
-FROM unnest(CAST(:agents AS text[])) AS agent(code)
+FROM unnest(CAST(:agents AS text[])) AS agent(name)
 CROSS JOIN generate_series(0, 3) AS priority
 CROSS JOIN LATERAL (
     SELECT due_at FROM messages

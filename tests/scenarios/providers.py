@@ -16,7 +16,7 @@ read_timeout_seconds = 5
 RETRY = "retry = {{ attempts = 4, base_seconds = 0.1, factor = 1, jitter = 0 }}"
 
 
-def _agent(code: str, connector: str, settings: str, **more: str) -> str:
+def _agent(name: str, connector: str, settings: str, **more: str) -> str:
     lines = "\n".join(f'{key} = "{value}"' for key, value in more.items())
     return (
         f'[agents.{code}]\nconnector = "{connector}"\n{RETRY}\n{lines}\n'
