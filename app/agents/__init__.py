@@ -1,16 +1,8 @@
-"""The agents of `agents.toml`: definition, registry and routing."""
+"""The agents of `agents.toml`: their definition, registry and routing."""
 
-from app.agents.registry import (
-    Agent,
-    Agents,
-    AgentsError,
-    Name,
-    Profile,
-    Retry,
-    Route,
-    UnroutableError,
-    agents,
-)
+from app.agents.definition import Agent, AgentsError, Name, Profile, Retry, Route
+from app.agents.registry import Agents, agents
+from app.agents.routing import UnroutableError, choose_agent
 
 __all__ = [
     "Agent",
@@ -22,4 +14,5 @@ __all__ = [
     "Route",
     "UnroutableError",
     "agents",
+    "choose_agent",
 ]

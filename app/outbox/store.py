@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, text
 
 from app import addresses, conversations, suppression
-from app.agents import Agents, UnroutableError
+from app.agents import Agents, UnroutableError, choose_agent
 from app.models import Attachment, Message
 from app.settings import settings
 from app.submission.submission import Submission
@@ -199,11 +199,12 @@ def _complete(row: Row[Any], agents: Agents) -> _Completion:
         for name, given in copies.items():
             with _blaming(name):
                 copies[name] = [addresses.mailbox(one) for one in given]
-    agent = agents.choose(
+    agent = choose_agent(
+        agents,
         channel=row.channel,
         recipient=recipient,
         sender=sender,
-        asked=row.agent,
+        requested=row.agent,
         profile=row.profile,
     )
     sender = sender or agents.default_sender(agent.name, row.profile)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import Connection
 
 from app import addresses, suppression
-from app.agents import Agents, UnroutableError
+from app.agents import Agents, UnroutableError, choose_agent
 from app.api.problems import FieldError
 from app.attachments.resolve import UNKNOWN_TYPE, content_type
 from app.fields import now
@@ -61,11 +61,12 @@ def validate(
     _check_times(message, faults)
 
     try:
-        agent = agents.choose(
+        agent = choose_agent(
+            agents,
             channel=channel,
             recipient=recipient,
             sender=sender,
-            asked=message.agent,
+            requested=message.agent,
             profile=message.profile,
         )
     except UnroutableError as error:

@@ -16,12 +16,17 @@ SEND = """
 import sys
 from pathlib import Path
 
-from app.agents import Agents
+from app.agents import Agents, choose_agent
 from connectors.base import OutboundMessage
 
 agents = Agents.load(Path(sys.argv[1]))
-agent = agents.choose(
-    channel="sms", recipient="+12025550123", sender=None, asked=None, profile="default"
+agent = choose_agent(
+    agents,
+    channel="sms",
+    recipient="+12025550123",
+    sender=None,
+    requested=None,
+    profile="default",
 )
 message = OutboundMessage(1, "uid-1", "sms", "+12025550123", body="Hello")
 print(agent.name, agents.connector(agent.name, "default").send(message).code)
