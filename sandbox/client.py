@@ -93,11 +93,13 @@ class RunningSandbox:
 
 
 @contextmanager
-def running_sandbox(*, magic_recipients: bool = False) -> Iterator[RunningSandbox]:
+def running_sandbox(
+    *, magic_recipients: bool = False, module: str = "sandbox"
+) -> Iterator[RunningSandbox]:
     """Runs a sandbox on free ports until the block ends. Magic recipients are off, since tests
     and benches count their numbers up and would run into them. Raises RuntimeError if it
     doesn't start; its own words are on stderr."""
-    command = [sys.executable, "-m", "sandbox", "--http-port", "0", "--smtp-port", "0"]
+    command = [sys.executable, "-m", module, "--http-port", "0", "--smtp-port", "0"]
     if not magic_recipients:
         command.append("--no-magic-recipients")
     root = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from google.auth import crypt, jwt
 
 from sandbox.client import RunningSandbox
-from sandbox.providers.google_accounts import verified
+from tests.doubles.google_accounts import verified
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"

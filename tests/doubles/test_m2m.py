@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from sandbox.client import RunningSandbox
-from sandbox.providers.m2m_messages import API_KEY, LOGIN, PASSWORD
+from tests.doubles.m2m_messages import API_KEY, LOGIN, PASSWORD
 
 BEARER = {"Authorization": f"Bearer {API_KEY}"}
 PASSWORD_MD5 = hashlib.md5(PASSWORD.encode()).hexdigest()

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from sandbox.client import RunningSandbox
-from sandbox.providers.sendgrid import API_KEY
-from sandbox.providers.sendgrid_calls import PUBLIC_KEY
+from tests.doubles.sendgrid import API_KEY
+from tests.doubles.sendgrid_webhooks import PUBLIC_KEY
 
 MAIL: dict[str, Any] = {
     "personalizations": [{"to": [{"email": "ann@example.org"}]}],

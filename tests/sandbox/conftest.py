@@ -1,14 +1,11 @@
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from queue import SimpleQueue
 
 import pytest
 import requests
 
 from sandbox.client import RunningSandbox, running_sandbox
+from tests.doubles.webhook_listener import WebhookListener, running_listener
 
 
 @pytest.fixture(scope="session")
@@ -51,47 +48,7 @@ def mail() -> EmailMessage:
     return message
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call that a provider made to us; header names in lower case."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass
-class Listener:
-    """The client's side of callbacks: answers with `statuses`, then always 204."""
-
-    url: str
-    statuses: list[int] = field(default_factory=list)
-    calls: SimpleQueue[Call] = field(default_factory=SimpleQueue)
-
-    def next_call(self) -> Call:
-        return self.calls.get(timeout=30)
-
-
 @pytest.fixture
-def listener() -> Iterator[Listener]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            listener.calls.put(Call(self.command, self.path, headers, body))
-            self.send_response(listener.statuses.pop(0) if listener.statuses else 204)
-            self.end_headers()
-
-        do_GET = do_POST  # noqa: N815 - http.server's name
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        listener = Listener(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+def listener() -> Iterator[WebhookListener]:
+    with running_listener() as listener:
         yield listener
-        server.shutdown()
-        thread.join()

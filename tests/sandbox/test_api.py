@@ -1,5 +1,3 @@
-"""The generic API's simulator: it looks at signatures, and at tokens where it asks for them."""
-
 import base64
 import hmac
 import json
@@ -7,15 +5,11 @@ import time
 from typing import Any
 
 import pytest
-import requests
 
+from sandbox.api import SIGNING_SECRET
 from sandbox.client import RunningSandbox
-from sandbox.providers.api import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET
 
 BODY = b'{"type": "message.sent"}'
-# CLIENT_ID and CLIENT_SECRET, each form-encoded, joined, in base64 (RFC 6749, 2.3.1).
-BASIC = "Basic c2FuZGJveCUzQWNsaWVudDpzYW5kJTJGYiUyQngrc2VjcmV0JTI1"
-GRANT = {"grant_type": "client_credentials"}
 
 
 def signature_headers(age_seconds: int = 0, **changes: str) -> dict[str, str]:
@@ -80,74 +74,3 @@ def test_it_calls_nobody_back_without_knowing_whom_and_with_what(
     response = sandbox.session.post(f"{sandbox.api_url}/_webhook", data=body, timeout=30)
 
     assert response.status_code == 400
-
-
-def ask_for_token(sandbox: RunningSandbox, **arguments: Any) -> requests.Response:
-    return sandbox.session.post(f"{sandbox.http_url}/oauth-api/token", timeout=30, **arguments)
-
-
-@pytest.mark.parametrize(
-    "request_of_token",
-    [
-        {"data": GRANT, "headers": {"Authorization": BASIC}},
-        {"data": {**GRANT, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}},
-    ],
-)
-def test_a_token_opens_the_api_until_it_is_taken_back(
-    sandbox: RunningSandbox, request_of_token: dict[str, Any]
-) -> None:
-    answer = ask_for_token(sandbox, **request_of_token)
-    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
-    token = answer.json()
-    assert (token["token_type"], token["expires_in"]) == ("Bearer", 3600)
-    headers = {"Authorization": f"Bearer {token['access_token']}"}
-    url = f"{sandbox.http_url}/oauth-api/orders/7"
-
-    assert sandbox.session.post(url, data=BODY, headers=headers, timeout=30).status_code == 200
-    [record] = sandbox.received(kind="oauth-api")
-    assert (record["to"], token["access_token"] in str(record)) == ("orders/7", False)
-
-    sandbox.session.delete(f"{sandbox.http_url}/oauth-api/token", timeout=30)
-    refused = sandbox.session.post(url, data=BODY, headers=headers, timeout=30)
-    assert (refused.status_code, refused.json()) == (401, {"error": "invalid_token"})
-
-
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer x"}, {"Authorization": BASIC}])
-def test_without_a_token_nothing_is_taken(sandbox: RunningSandbox, headers: dict[str, str]) -> None:
-    response = sandbox.session.get(
-        f"{sandbox.http_url}/oauth-api/orders", headers=headers, timeout=30
-    )
-
-    assert response.status_code == 401
-    assert response.headers["WWW-Authenticate"].startswith("Bearer ")
-    assert sandbox.received(kind="oauth-api", outcome="*") == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "error"),
-    [
-        ({"json": GRANT, "headers": {"Authorization": BASIC}}, 400, "invalid_request"),
-        ({"data": {}, "headers": {"Authorization": BASIC}}, 400, "invalid_request"),
-        ({"data": {**GRANT, "client_id": "x"}, "headers": {"Authorization": BASIC}}, 400, None),
-        (
-            {"data": {"grant_type": "password"}, "headers": {"Authorization": BASIC}},
-            400,
-            "unsupported_grant_type",
-        ),
-        ({"data": GRANT}, 401, "invalid_client"),
-        ({"data": GRANT, "headers": {"Authorization": "Basic %"}}, 401, "invalid_client"),
-        # Joined and encoded, but not form-encoded first.
-        (
-            {"data": GRANT, "auth": (CLIENT_ID, CLIENT_SECRET)},
-            401,
-            "invalid_client",
-        ),
-    ],
-)
-def test_only_the_client_gets_a_token(
-    sandbox: RunningSandbox, arguments: dict[str, Any], status: int, error: str | None
-) -> None:
-    response = ask_for_token(sandbox, **arguments)
-
-    assert response.status_code == status
-    assert response.json()["error"] == (error or "invalid_request")

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from app.local.servers import PostgresServer, ValkeyServer
-from sandbox.client import running_sandbox
+from tests.doubles.client import running_doubles
 from tests.faults.harness import Postroom
 from tests.scenarios.caller import Caller
 
@@ -27,7 +27,7 @@ def postroom(
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
-    with running_sandbox() as sandbox:
+    with running_doubles() as sandbox:
         folder = tmp_path_factory.mktemp("scenario")
         # The sandbox makes this key anew at each start.
         key = sandbox.session.get(f"{sandbox.http_url}/fcm/service-account.json", timeout=30)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.providers import api, m2m_messages, sendgrid, sendgrid_calls, twilio
+from sandbox import api, twilio
+from tests.doubles import m2m_messages, sendgrid, sendgrid_webhooks
 
 Do = Mapping[str, Any]
 """What the sandbox is told to do with a message."""
@@ -19,8 +20,8 @@ RETRY = "retry = {{ attempts = 4, base_seconds = 0.1, factor = 1, jitter = 0 }}"
 def _agent(name: str, connector: str, settings: str, **more: str) -> str:
     lines = "\n".join(f'{key} = "{value}"' for key, value in more.items())
     return (
-        f'[agents.{code}]\nconnector = "{connector}"\n{RETRY}\n{lines}\n'
-        f"[agents.{code}.settings]\n{settings.strip()}\n"
+        f'[agents.{name}]\nconnector = "{connector}"\n{RETRY}\n{lines}\n'
+        f"[agents.{name}.settings]\n{settings.strip()}\n"
     )
 
 
@@ -45,8 +46,8 @@ status_callback = "{{url}}/api/webhooks/twilio/status"
 base_url = "{{sandbox.http_url}}/sendgrid"
 api_key = "{sendgrid.API_KEY}"
 sender = "Shop <shop@example.com>"
-event_public_keys = ["{sendgrid_calls.PUBLIC_KEY}"]
-inbound_public_keys = ["{sendgrid_calls.PUBLIC_KEY}"]
+event_public_keys = ["{sendgrid_webhooks.PUBLIC_KEY}"]
+inbound_public_keys = ["{sendgrid_webhooks.PUBLIC_KEY}"]
 {LIMITS}""",
             on_uncertain="hold",
         ),

@@ -10,15 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connectors.base import Misconfigured, Rejected
 from connectors.toolkit import standard_webhooks
-from sandbox.client import RunningSandbox, running_sandbox
-from sandbox.providers.api import CLIENT_ID, CLIENT_SECRET, SIGNING_SECRET
+from sandbox.api import SIGNING_SECRET
+from sandbox.client import RunningSandbox
+from tests.doubles.client import running_doubles
+from tests.doubles.oauth_api import CLIENT_ID, CLIENT_SECRET
 
 OTHER_SECRET = "whsec_" + "A" * 32
 
 
 @pytest.fixture(scope="module")
 def sandbox_process() -> Iterator[RunningSandbox]:
-    with running_sandbox() as sandbox:
+    with running_doubles() as sandbox:
         yield sandbox
 
 

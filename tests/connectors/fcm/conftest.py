@@ -10,7 +10,8 @@ from connectors.base import OutboundMessage
 from connectors.fcm.connector import Fcm, FcmSettings
 from connectors.toolkit import tokens
 from connectors.toolkit.tokens import ProcessStore
-from sandbox.client import RunningSandbox, running_sandbox
+from sandbox.client import RunningSandbox
+from tests.doubles.client import running_doubles
 from tests.doubles.service_accounts import key_file
 
 DEVICE = "dXJ3WzVfRk2k:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx"
@@ -19,7 +20,7 @@ SENT = b'{"name": "projects/demo/messages/0:1500415314455276%31bd1c9631bd1c96"}'
 
 @pytest.fixture(scope="module")
 def sandbox_process() -> Iterator[RunningSandbox]:
-    with running_sandbox() as sandbox:
+    with running_doubles() as sandbox:
         yield sandbox
 
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from connectors.base import Misconfigured, Rejected, Unavailable, Uncertain
 from connectors.fcm.connector import FcmSettings
-from sandbox.providers.fcm import PROJECT
+from tests.doubles.fcm import PROJECT
 from tests.doubles.service_accounts import key_file
 
 DEVICE = "dXJ3WzVfRk2k:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx"

@@ -6,7 +6,7 @@ import pytest
 
 from connectors.base import Misconfigured, Rejected, Unavailable
 from connectors.fcm.connector import BY_CODE
-from sandbox.providers.fcm import MAGIC_TOKENS
+from tests.doubles.fcm import MAGIC_TOKENS
 
 DEVICE = "dXJ3WzVfRk2k:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx"
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"

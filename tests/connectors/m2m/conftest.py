@@ -7,12 +7,13 @@ import pytest
 
 from connectors.m2m.connector import M2m
 from connectors.m2m.settings import M2mSettings
-from sandbox.client import RunningSandbox, running_sandbox
+from sandbox.client import RunningSandbox
+from tests.doubles.client import running_doubles
 
 
 @pytest.fixture(scope="module")
 def sandbox_process() -> Iterator[RunningSandbox]:
-    with running_sandbox() as sandbox:
+    with running_doubles() as sandbox:
         yield sandbox
 
 

@@ -4,13 +4,14 @@ from typing import Any
 import pytest
 
 from connectors.sba.connector import Sba, SbaSettings
-from sandbox.client import RunningSandbox, running_sandbox
+from sandbox.client import RunningSandbox
 from tests.connectors.sba.payments import PASSWORD
+from tests.doubles.client import running_doubles
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
+    with running_doubles() as running:
         yield running
 
 

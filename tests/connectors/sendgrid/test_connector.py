@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from connectors.base import Attachment, Misconfigured, Rejected, Unavailable, Uncertain
 from connectors.sendgrid import connector as sendgrid
 from connectors.sendgrid.connector import SendGrid, SendGridSettings
-from sandbox.client import RunningSandbox, running_sandbox
-from sandbox.providers.sendgrid import API_KEY
+from sandbox.client import RunningSandbox
+from tests.doubles.client import running_doubles
+from tests.doubles.sendgrid import API_KEY
 
 KEY = "SG.k3y-of-ours"
 UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"
@@ -20,7 +21,7 @@ UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"
 
 @pytest.fixture(scope="module")
 def sandbox_process() -> Iterator[RunningSandbox]:
-    with running_sandbox() as sandbox:
+    with running_doubles() as sandbox:
         yield sandbox
 
 

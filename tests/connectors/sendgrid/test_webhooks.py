@@ -19,9 +19,9 @@ from connectors.base import (
     WebhookRequest,
 )
 from connectors.sendgrid.connector import SendGrid, SendGridSettings
-from sandbox.client import running_sandbox
-from sandbox.providers.sendgrid import API_KEY
-from sandbox.providers.sendgrid_calls import PUBLIC_KEY
+from tests.doubles.client import running_doubles
+from tests.doubles.sendgrid import API_KEY
+from tests.doubles.sendgrid_webhooks import PUBLIC_KEY
 
 UID = "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11"
 NOW = datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC)
@@ -325,7 +325,7 @@ def test_the_simulators_events_are_verified_and_name_the_mail(provider, make_mes
         cc=("bounce@example.org",),
         subject="Hi",
     )
-    with running_sandbox() as sandbox:
+    with running_doubles() as sandbox:
         webhook = {"url": f"{provider.url}/status"}
         sandbox.session.put(f"{sandbox.http_url}/sendgrid/_webhook", json=webhook, timeout=30)
         settings = SendGridSettings(

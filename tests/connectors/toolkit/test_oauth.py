@@ -22,7 +22,7 @@ from connectors.toolkit.oauth import (
     service_account,
 )
 from connectors.toolkit.tokens import ProcessStore, TokenSource
-from sandbox.providers.google_accounts import verified
+from tests.doubles.google_accounts import verified
 from tests.doubles.service_accounts import key_file, private_key
 
 SECRET = "p@ss/w+rd %"

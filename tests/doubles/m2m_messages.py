@@ -7,7 +7,7 @@ from itertools import count
 
 API_KEY = "sandbox-m2m-api-key"
 LOGIN = "gw_login"
-PASSWORD = "gw_password"  # noqa: S105 - the sandbox's own, and public
+PASSWORD = "gw_password"
 
 UNDELIVERABLE = "79990000301"
 BLACKLISTED = "79990000410"

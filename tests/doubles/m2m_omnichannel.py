@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from sandbox.provider import AnsweredError, Delivery, Request, json_answer
-from sandbox.providers.m2m_messages import LOGIN, PASSWORD, Messages
 from sandbox.received import cut
+from tests.doubles.m2m_messages import LOGIN, PASSWORD, Messages
 
 # The numbers of the statuses of which M2M has the names. Pending is none of them: no event yet.
 NUMBERS = {"Sent": 200, "Delivered": 300, "NotDelivered": 301}

@@ -6,11 +6,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.provider import RefusedError, Request
-from sandbox.providers.sba_orders import BankError
+from tests.doubles.sba_orders import BankError
 
 USER_NAME = "sandbox-api"
-PASSWORD = "sandbox-password"  # noqa: S105 - the sandbox's own, and public
-TOKEN = "sandbox-token"  # noqa: S105 - the same
+PASSWORD = "sandbox-password"
+TOKEN = "sandbox-token"
 
 REST = "/sba/payment/rest/"
 GATEWAY = "/sba/ecomm/gw/partner/api/v1/"

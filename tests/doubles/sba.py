@@ -31,8 +31,9 @@ from sandbox.provider import (
     Request,
     json_answer,
 )
-from sandbox.providers.sba_orders import BankError, Order, Orders
-from sandbox.providers.sba_requests import (
+from sandbox.received import cut
+from tests.doubles.sba_orders import BankError, Order, Orders
+from tests.doubles.sba_requests import (
     CURRENCIES,
     FEATURES,
     GATEWAY,
@@ -45,7 +46,6 @@ from sandbox.providers.sba_requests import (
     read,
     text,
 )
-from sandbox.received import cut
 
 CALLBACK_KEY = b"sandbox-callback-key"
 

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from sandbox.provider import Answer, AnsweredError, Delivery, Provider, Request, json_answer
-from sandbox.providers.google_accounts import ServiceAccount
+from tests.doubles.google_accounts import ServiceAccount
 
 PROJECT = "sandbox-project"
 SCOPES = frozenset(

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from sandbox.callbacks import call_back
 from sandbox.provider import Answer, AnsweredError, Delivery, Provider, Request, json_answer
-from sandbox.providers.sendgrid_calls import events, incoming
-from sandbox.providers.sendgrid_requests import Incoming, Mail, Part, Webhooks
 from sandbox.received import cut
+from tests.doubles.sendgrid_requests import Incoming, Mail, Part, Webhooks
+from tests.doubles.sendgrid_webhooks import events, incoming
 
 KIND = "sendgrid"
 API_KEY = "SG.sandboxsandboxsandbox.sandboxsandboxsandboxsandboxsandboxsandbox1"

@@ -1,6 +1,6 @@
 """MTS, with both services through which it takes SMS: M2M at `/m2m/m2m_api.asmx`
-(`sandbox/providers/m2m_soap.py`) and Marketolog's HTTP API at `/m2m/http-api/v1`
-(`sandbox/providers/m2m_omnichannel.py`).
+(`tests/doubles/m2m_soap.py`) and Marketolog's HTTP API at `/m2m/http-api/v1`
+(`tests/doubles/m2m_omnichannel.py`).
 
 The account: API key sandbox-m2m-api-key, or login gw_login with the password gw_password. It has
 +79990000410 on its blacklist, and +79990000301 is never reached.
@@ -23,9 +23,9 @@ from sandbox.provider import (
     Request,
     json_answer,
 )
-from sandbox.providers.m2m_messages import Messages
-from sandbox.providers.m2m_omnichannel import read_omnichannel
-from sandbox.providers.m2m_soap import read_soap
+from tests.doubles.m2m_messages import Messages
+from tests.doubles.m2m_omnichannel import read_omnichannel
+from tests.doubles.m2m_soap import read_soap
 
 OMNICHANNEL = "/m2m/http-api/v1"
 

@@ -1,1 +1,0 @@
-"""The providers that the sandbox plays over HTTP."""

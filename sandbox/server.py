@@ -1,0 +1,90 @@
+"""The sandbox's command line and its HTTP and SMTP servers."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from sandbox.api import API
+from sandbox.behaviour import Rules
+from sandbox.gateway import gateway
+from sandbox.http_app import HttpApp
+from sandbox.http_server import Connection
+from sandbox.provider import Provider
+from sandbox.received import Received
+from sandbox.smtp import KIND as SMTP_KIND
+from sandbox.smtp import smtp_connection
+from sandbox.twilio import TWILIO
+
+
+def sandbox_providers() -> list[Provider]:
+    """Return the HTTP providers that `make run` needs."""
+    return [gateway(os.environ.get("POSTROOM_SANDBOX_KEY") or None), API, TWILIO]
+
+
+def run(providers: Sequence[Provider], description: str | None) -> None:
+    """Read the command line and serve `providers` and SMTP until SIGTERM or SIGINT."""
+    options = _options(description)
+    asyncio.run(
+        _serve(providers, options.http_port, options.smtp_port, magic=options.magic_recipients)
+    )
+
+
+def _options(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for protocol, default in ("http", 8025), ("smtp", 2525):
+        parser.add_argument(
+            f"--{protocol}-port",
+            type=_port,
+            metavar="N",
+            default=os.environ.get(f"POSTROOM_SANDBOX_{protocol.upper()}_PORT", str(default)),
+            help="0 picks a free port",
+        )
+    parser.add_argument(
+        "--no-magic-recipients",
+        dest="magic_recipients",
+        action="store_false",
+        help="accept messages to magic recipients like any other",
+    )
+    return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+async def _serve(
+    providers: Sequence[Provider], http_port: int, smtp_port: int, *, magic: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for signum in signal.SIGTERM, signal.SIGINT:
+        loop.add_signal_handler(signum, stop.set)
+
+    host = os.environ.get("POSTROOM_SANDBOX_HOST", "127.0.0.1")
+    received = Received()
+    rules = Rules([SMTP_KIND, *(provider.kind for provider in providers)], magic=magic)
+    app = HttpApp(providers, received, rules)
+    try:
+        http = await loop.create_server(lambda: Connection(app), host, http_port)
+        smtp = await loop.create_server(lambda: smtp_connection(received, rules), host, smtp_port)
+    except OSError as error:
+        sys.exit(f"sandbox: {error.strerror}")
+
+    sys.stdout.write(f"sandbox ready: {_address('http', http)} {_address('smtp', smtp)}\n")
+    sys.stdout.flush()
+    await stop.wait()
+
+
+def _address(scheme: str, server: asyncio.Server) -> str:
+    host, port = server.sockets[0].getsockname()[:2]
+    return f"{scheme}://{host}:{port}"
