@@ -1,18 +1,23 @@
-"""Rate limits that hold over all processes together: never more than N in any period.
+"""Rate limits shared by all processes: at most N events in any period, not in calendar periods.
 
-Redis keeps the moments of the last N events of each limit and is asked by one script, on its own
-clock, so that neither concurrency nor the clocks of the workers can exceed a limit. Several
-limits are taken together or not at all.
+Redis stores the timestamps of the last N events of each limit. One script checks and counts them
+by the clock of Redis, so that neither concurrency nor the clocks of the workers can exceed a
+limit. An event counts against all its limits or against none.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, cast
 
 import redis
 from pydantic import BeforeValidator, PlainSerializer
+
+from app.redis import make_client
+
+TIMEOUT_SECONDS = 2.0
 
 PERIODS = {
     "second": timedelta(seconds=1),
@@ -21,8 +26,9 @@ PERIODS = {
     "day": timedelta(days=1),
 }
 
-# KEYS: one sorted set a limit. ARGV: how many are wanted, whether to take them, then count and
-# period (in microseconds) of each limit. Returns how many fit, and the wait until one more does.
+# KEYS: a sorted set for each limit. ARGV: the number of events, 1 to count them or 0 to only look,
+# then the count and the period in microseconds of each limit. Returns how many events fit, and if
+# none does, the microseconds until one may.
 SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -53,7 +59,7 @@ return {free, 0}
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `count` in any `period`."""
+    """At most `count` events in any `period`."""
 
     count: int
     period: timedelta
@@ -64,10 +70,14 @@ class RateLimit:
 
 
 def parse(text: object) -> RateLimit:
-    """Read `10/second`, `500/minute`, `1000/hour` or `20000/day`. Raises ValueError."""
+    """Parse `10/second`, `500/minute`, `1000/hour` or `20000/day`.
+
+    Raises:
+        ValueError: the text is not a limit.
+    """
     found = re.fullmatch(r"([1-9]\d{0,6})\s*/\s*(second|minute|hour|day)", str(text))
     if not found:
-        raise ValueError("expected a limit like 10/second, 500/minute, 1000/hour or 20000/day")
+        raise ValueError("not a rate limit. Examples: 10/second, 500/minute, 1000/hour, 20000/day.")
     return RateLimit(int(found[1]), PERIODS[found[2]])
 
 
@@ -75,41 +85,53 @@ Limit = Annotated[RateLimit, BeforeValidator(parse), PlainSerializer(str, return
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How many events fit now, and, where none does, the wait until one may."""
+class Capacity:
+    """How many events fit, and if none does, the time until one may."""
 
     free: int
     wait: timedelta
 
 
 class RateLimiter:
-    """The limits of one Redis. Its methods raise redis.RedisError while that is out of reach."""
+    """Rate limits counted in Redis.
+
+    Methods raise redis.RedisError while Redis is unreachable. Limits are given by the name of
+    what they belong to, such as an agent; limits of different names are counted separately.
+    """
 
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
         self._script = client.register_script(SCRIPT)
 
     def ping(self) -> None:
-        """Ask whether Redis answers."""
+        """Check that Redis responds."""
         self._client.ping()
 
-    def take(self, limits: Mapping[str, Iterable[RateLimit]], wanted: int = 1) -> Room:
-        """Count up to `wanted` events against all `limits`, named by what they belong to."""
-        return self._ask(limits, wanted, take=True)
+    def take(self, limits: Mapping[str, Iterable[RateLimit]], wanted: int = 1) -> Capacity:
+        """Count as many of `wanted` events as all limits allow, and return that number."""
+        return self._run(limits, wanted, count=True)
 
-    def peek(self, limits: Mapping[str, Iterable[RateLimit]], wanted: int) -> Room:
-        """As `take`, but nothing is counted."""
-        return self._ask(limits, wanted, take=False)
+    def peek(self, limits: Mapping[str, Iterable[RateLimit]], wanted: int) -> Capacity:
+        """Return how many of `wanted` events all limits allow, without counting them."""
+        return self._run(limits, wanted, count=False)
 
-    def _ask(self, limits: Mapping[str, Iterable[RateLimit]], wanted: int, *, take: bool) -> Room:
-        flat = [(owner, limit) for owner, some in limits.items() for limit in some]
-        if not flat:
-            return Room(wanted, timedelta(0))
-        keys = [f"postroom:limit:{owner}:{limit}" for owner, limit in flat]
+    def _run(
+        self, limits: Mapping[str, Iterable[RateLimit]], wanted: int, *, count: bool
+    ) -> Capacity:
+        named = [(name, limit) for name, group in limits.items() for limit in group]
+        if not named:
+            return Capacity(wanted, timedelta(0))
+        keys = [f"postroom:limit:{name}:{limit}" for name, limit in named]
         numbers = [
             number
-            for _, limit in flat
+            for _, limit in named
             for number in (limit.count, limit.period // timedelta(microseconds=1))
         ]
-        answer = cast("list[Any]", self._script(keys=keys, args=[wanted, int(take), *numbers]))
-        return Room(int(answer[0]), timedelta(microseconds=float(answer[1])))
+        reply = cast("list[Any]", self._script(keys=keys, args=[wanted, int(count), *numbers]))
+        return Capacity(int(reply[0]), timedelta(microseconds=float(reply[1])))
+
+
+@cache
+def limiter() -> RateLimiter:
+    """Return the rate limiter of this process."""
+    return RateLimiter(make_client("limiter", timeout_seconds=TIMEOUT_SECONDS))

@@ -8,10 +8,10 @@ from typing import Any
 from celery import Task, shared_task
 
 from app.agents import Agent, agents
+from app.limits import limiter
 from app.outbox.deliver import Carrier
 from app.settings import settings
 from tasks import metrics
-from tasks.limiter import limiter
 
 
 @cache

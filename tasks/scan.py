@@ -11,11 +11,11 @@ from kombu.exceptions import KombuError
 
 from app.agents import agents
 from app.db import transaction
+from app.limits import limiter
 from app.outbox import claim as claims
 from app.outbox import store as accept
 from app.outbox.claim import Claim
 from app.settings import settings
-from tasks.limiter import limiter
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,10 @@ from http import HTTPStatus
 
 import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app import limits
 from app.api.problems import ProblemError
+from app.redis import make_client
 from app.settings import Settings
 
 TIMEOUT_SECONDS = 0.25
@@ -31,12 +30,7 @@ class Throttle:
         # Asked once and briefly: a frozen Redis may cost one request a quarter of a second, and
         # no further one until the pause is over.
         self._limiter = limits.RateLimiter(
-            redis.Redis.from_url(
-                settings.redis_url,
-                socket_timeout=TIMEOUT_SECONDS,
-                socket_connect_timeout=TIMEOUT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            )
+            make_client("throttle", timeout_seconds=TIMEOUT_SECONDS, retries=0)
         )
         self._not_before = time.monotonic()
 

@@ -19,11 +19,9 @@ import psycopg2.errors
 import redis
 from alembic.script import ScriptDirectory
 from psycopg2 import extensions
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app import db
-from app.settings import settings
+from app.redis import make_client
 
 DEADLINE_SECONDS = 2.0
 
@@ -82,12 +80,7 @@ def pulse(agents: list[str]) -> Pulse | None:
 
 def redis_answers() -> bool:
     """Whether Redis answers in time."""
-    with redis.Redis.from_url(
-        settings().redis_url,
-        socket_timeout=DEADLINE_SECONDS / 2,
-        socket_connect_timeout=DEADLINE_SECONDS / 2,
-        retry=Retry(NoBackoff(), 0),
-    ) as client:
+    with make_client("health", timeout_seconds=DEADLINE_SECONDS / 2, retries=0) as client:
         try:
             return bool(client.ping())
         except redis.RedisError:

@@ -30,7 +30,7 @@ class Queues:
 def queues(database: str, redis_url: str) -> Iterator[Queues]:
     """The queues of an empty broker that `tasks` publishes to."""
     import tasks  # reads agents and settings, which the test has set by now
-    from tasks.limiter import limiter
+    from app.limits import limiter
 
     tasks.celery.loader.import_default_modules()
     tasks.celery.conf.broker_url = redis_url

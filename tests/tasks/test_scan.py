@@ -110,8 +110,8 @@ def test_a_second_scan_at_the_same_time_leaves_it_to_the_first(scan: Any) -> Non
 def test_an_unreachable_broker_claims_nothing(
     scan: Any, connection: Connection, environment: pytest.MonkeyPatch
 ) -> None:
+    from app.limits import limiter
     from app.settings import settings
-    from tasks.limiter import limiter
 
     put()
     environment.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")

@@ -1,20 +1,23 @@
+"""Sharing access tokens between processes through Redis."""
+
 import multiprocessing
 from collections.abc import Iterator
 from datetime import timedelta
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 
 import pytest
 import redis
 
 from app.agents import token_store
 from app.agents.token_store import PREFIX, RedisTokenStore
+from app.redis import make_client
 from connectors.toolkit import tokens
 from connectors.toolkit.tokens import ProcessStore, StoreError, Token, TokenSource
-from tests.servers import valkey
+from tests.servers import free_port
 
-A_MINUTE = timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
 ROUNDS = 10
+LOCK = f"{PREFIX}a:lock"
 
 
 @pytest.fixture
@@ -28,93 +31,91 @@ def store(client: "redis.Redis") -> RedisTokenStore:
     return RedisTokenStore(client)
 
 
-def test_what_was_written_is_read_with_what_is_left_of_its_lifetime(store, client):
-    store.write("a", b"\x00\xff", A_MINUTE)
-
+def test_stored_value_is_read_until_its_lifetime_ends(
+    store: RedisTokenStore, client: "redis.Redis"
+) -> None:
+    store.write("a", b"\x00\xff", MINUTE)
     stored = store.read("a")
     assert stored is not None
     assert stored.value == b"\x00\xff"
-    assert timedelta(0) < stored.left <= A_MINUTE
-    assert client.keys() == [f"{PREFIX}a".encode()]
+    assert timedelta(0) < stored.left <= MINUTE
+    assert 0 < client.pttl(f"{PREFIX}a") <= 60_000
 
-    store.write("a", b"later", A_MINUTE)
-    assert store.read("a").value == b"later"
+    store.write("a", b"later", MINUTE)
+    assert (again := store.read("a")) is not None
+    assert again.value == b"later"
     assert store.read("b") is None
 
 
-def test_redis_forgets_a_token_at_its_end(store, client):
-    store.write("a", b"value", A_MINUTE)
-
-    assert 0 < client.pttl(f"{PREFIX}a") <= 60_000
-
-
-def test_a_lock_keeps_others_out_and_is_gone_afterwards(store, client):
-    with store.lock("a", A_MINUTE):
-        key = f"{PREFIX}a:lock"
-        assert 0 < client.pttl(key) <= 60_000
-        assert not client.set(key, "another's", nx=True)
-        with store.lock("b", A_MINUTE):
+def test_lock_excludes_others_until_it_is_released(
+    store: RedisTokenStore, client: "redis.Redis"
+) -> None:
+    with store.lock("a", MINUTE):
+        assert 0 < client.pttl(LOCK) <= 60_000
+        assert not client.set(LOCK, "of another process", nx=True)
+        with store.lock("b", MINUTE):
             pass
-
     assert client.keys() == []
-
-
-def test_a_lock_that_ran_out_and_is_another_s_now_is_left_to_it(store, client):
-    with store.lock("a", A_MINUTE):
-        client.set(f"{PREFIX}a:lock", "another's")
-
-    assert client.get(f"{PREFIX}a:lock") == b"another's"
-
-
-def test_whoever_has_waited_long_enough_goes_on_without_the_lock(store, client):
-    client.set(f"{PREFIX}a:lock", "of a process that hangs")
-
-    with store.lock("a", timedelta(milliseconds=10)):
-        went_on = True
-
-    assert went_on
-    assert client.get(f"{PREFIX}a:lock") == b"of a process that hangs"
-
-
-def test_a_lock_is_released_whatever_happens_under_it(store, client):
-    with pytest.raises(ZeroDivisionError), store.lock("a", A_MINUTE):
+    with pytest.raises(ZeroDivisionError), store.lock("a", MINUTE):
         _ = 1 / 0
-
     assert client.keys() == []
 
 
-def test_a_redis_out_of_reach_is_a_store_error_without_its_address(tmp_path: Path):
-    with valkey(tmp_path) as server:
-        client = redis.Redis.from_url(server.url, retry=None)
-        store = RedisTokenStore(client)
-        with store.lock("a", A_MINUTE):
-            server.kill()  # the exit of the lock has nothing to say of that
+def test_expired_lock_of_another_process_is_not_released(
+    store: RedisTokenStore, client: "redis.Redis"
+) -> None:
+    with store.lock("a", MINUTE):
+        client.set(LOCK, "of another process")
+    assert client.get(LOCK) == b"of another process"
 
+
+def test_process_continues_without_a_lock_it_has_waited_for_long_enough(
+    store: RedisTokenStore, client: "redis.Redis"
+) -> None:
+    client.set(LOCK, "of a process that hangs")
+    with store.lock("a", timedelta(milliseconds=10)):
+        assert client.get(LOCK) == b"of a process that hangs"
+    assert client.get(LOCK) == b"of a process that hangs"
+
+
+def test_unreachable_redis_is_a_store_error_without_its_address(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("REDIS_URL", f"redis://:secret@127.0.0.1:{free_port()}/0")
+    with make_client("test", timeout_seconds=5) as client:
+        store = RedisTokenStore(client)
         with pytest.raises(StoreError, match=r"^ConnectionError$"):
             store.read("a")
         with pytest.raises(StoreError, match=r"^ConnectionError$"):
-            store.write("a", b"", A_MINUTE)
-        with pytest.raises(StoreError, match=r"^ConnectionError$"), store.lock("a", A_MINUTE):
+            store.write("a", b"", MINUTE)
+        with pytest.raises(StoreError, match=r"^ConnectionError$"), store.lock("a", MINUTE):
             pass
-        client.close()
+
+
+def test_redis_that_fails_under_a_lock_does_not_fail_its_release(
+    store: RedisTokenStore, client: "redis.Redis"
+) -> None:
+    with store.lock("a", MINUTE):
+        client.delete(LOCK)
+        client.lpush(LOCK, "not a string")  # so that the script fails
 
 
 def _get_tokens(redis_url: str, start: Barrier) -> None:
-    """What each of two processes does: get the same tokens at the same moments."""
+    """Get the same tokens at the same time as another process."""
     client = redis.Redis.from_url(redis_url)
     tokens.share(RedisTokenStore(client))
     for number in range(ROUNDS):
 
         def fetch(number: int = number) -> Token:
-            return Token(f"{number}.{client.incr(f'fetches of {number}')}", A_MINUTE)
+            return Token(f"{number}.{client.incr(f'fetches of {number}')}", MINUTE)
 
         start.wait(60)
-        token = TokenSource(f"identity {number}", b"secret", fetch, A_MINUTE).get()
+        token = TokenSource(f"identity {number}", b"secret", fetch, MINUTE).get()
         client.sadd(f"tokens of {number}", token)
     client.close()
 
 
-def test_of_two_processes_one_fetches(redis_url, client):
+def test_one_of_two_processes_fetches_a_token(redis_url: str, client: "redis.Redis") -> None:
     spawning = multiprocessing.get_context("spawn")
     start = spawning.Barrier(2)
     processes = [
@@ -124,20 +125,18 @@ def test_of_two_processes_one_fetches(redis_url, client):
         process.start()
     for process in processes:
         process.join(100)
-
     assert [process.exitcode for process in processes] == [0, 0]
     for number in range(ROUNDS):
         assert client.smembers(f"tokens of {number}") == {f"{number}.1".encode()}
 
 
-def test_an_installed_store_is_that_of_the_settings(client):
+def test_installed_store_is_the_redis_of_the_settings(client: "redis.Redis") -> None:
     token_store.install()
     try:
-        source = TokenSource("name", b"secret", lambda: Token("t0ken", A_MINUTE), A_MINUTE)
+        source = TokenSource("name", b"secret", lambda: Token("t0ken", MINUTE), MINUTE)
         assert source.get() == "t0ken"
     finally:
         tokens.share(ProcessStore())
-
     [key] = client.keys()
     assert key.startswith(PREFIX.encode())
     assert b"t0ken" not in client.get(key)

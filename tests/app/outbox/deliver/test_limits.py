@@ -7,7 +7,7 @@ import fakeredis
 import pytest
 
 from app.agents import Agents
-from app.limits import RateLimiter, Room
+from app.limits import RateLimiter, Capacity
 from app.outbox.deliver import LIMITER_OUTAGE_WAIT, Carrier
 from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, carry
 from tests.app.outbox.driver import Outbox
@@ -91,7 +91,7 @@ def test_no_connection_is_held_while_redis_is_asked(
     held, seen = connections_in_use(), []
     take = RateLimiter.take
 
-    def watched(*arguments: Any, **named: Any) -> Room:
+    def watched(*arguments: Any, **named: Any) -> Capacity:
         seen.append(connections_in_use())
         return take(*arguments, **named)
 
