@@ -18,7 +18,7 @@ def key(channel: str, recipient: str, sender: str | None) -> Key:
     return addresses.family(channel), tuple(sorted(people))
 
 
-def thread(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
+def find_or_create(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
     """The ids of the conversations with these keys; those that are missing are made.
 
     Safe where others make the same ones at the same time.

@@ -5,8 +5,9 @@ body is a complete message. What a trigger does (events, NOTIFY) stands in the f
 """
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from sqlalchemy import (
     JSON,
@@ -28,25 +29,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-CHANNELS = ("email", "sms", "mms", "push", "payment", "http")
-OUTBOUND_STATUSES = (
-    "outbox",
-    "queued",
-    "sending",
-    "retry",
-    "sent",
-    "delivered",
-    "bounced",
-    "failed",
-    "unknown",
-    "cancelled",
-    "expired",
+from app.outbox.states import (
+    ATTEMPT_OUTCOMES,
+    OUTBOUND_STATUSES,
 )
+from connectors.base import Channel
+
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 PRIORITIES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
-SUPPRESSION_REASONS = ("hard_bounce", "complaint", "opt_out", "dead_address", "manual")
+SuppressionReason = Literal["hard_bounce", "complaint", "opt_out", "dead_address", "manual"]
 
 
-def _one_of(column: str, values: tuple[str, ...]) -> str:
+def _one_of(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
@@ -195,9 +189,12 @@ class Message(Base):
     reference: Mapped[str | None]
     submitted_by: Mapped[str | None] = mapped_column(doc="the name of the API token")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    send_at: Mapped[datetime | None] = mapped_column(doc="the earliest time the caller asked for")
+    due_at: Mapped[datetime] = mapped_column(
+        server_default=func.now(), doc="when the next attempt is due"
+    )
     expires_at: Mapped[datetime | None]
-    claim: Mapped[int] = mapped_column(Integer, server_default="0")
+    claim_token: Mapped[int] = mapped_column(Integer, server_default="0")
     lease_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(
         Integer, server_default="0", doc="since it was accepted, or last replayed"
@@ -241,16 +238,13 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
     __table_args__ = (
-        CheckConstraint(
-            "outcome IN ('accepted', 'unavailable', 'rejected', 'uncertain', 'misconfigured')",
-            name="outcome",
-        ),
+        CheckConstraint(_one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
         Index("attempts_message", "message_id"),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
-    claim: Mapped[int] = mapped_column(Integer)
+    claim_token: Mapped[int] = mapped_column(Integer)
     agent: Mapped[str]
     outcome: Mapped[str]
     code: Mapped[str | None]
@@ -279,7 +273,7 @@ class Suppression(Base):
     __tablename__ = "suppressions"
     __table_args__ = (
         UniqueConstraint("channel_family", "address"),
-        CheckConstraint(_one_of("reason", SUPPRESSION_REASONS), name="reason"),
+        CheckConstraint(_one_of("reason", get_args(SuppressionReason)), name="reason"),
         Index(
             "suppressions_message", "message_id", postgresql_where=text("message_id IS NOT NULL")
         ),

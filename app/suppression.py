@@ -6,15 +6,15 @@ It is asked when a message is submitted or adopted, and once more when its sendi
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, Row, delete, literal_column, text
 from sqlalchemy.dialects.postgresql import insert
 
 from app import addresses
-from app.models import Suppression
+from app.models import Suppression, SuppressionReason
 
-Reason = Literal["hard_bounce", "complaint", "opt_out", "dead_address", "manual"]
+Reason = SuppressionReason
 Key = tuple[str, str]
 """What an address is known by: its channel family, and how it is compared in there."""
 

@@ -11,7 +11,7 @@ import time
 from sqlalchemy import event, text
 
 from app.db import autocommit, engine, transaction
-from app.outbox import control
+from app.outbox import pause
 from bench.figures import Figure
 from bench.stack import MAX_IN_FLIGHT, running_stack
 from tasks import celery
@@ -88,8 +88,8 @@ def _scan_seconds(moments: list[float], waiting: int, due: int) -> float:
         if scanned is None or scanned.queued != len(AGENTS) * MAX_IN_FLIGHT:
             raise RuntimeError(f"the scan did not fill all windows: {scanned}")
         with transaction() as connection:
-            control.stop_scheduler(connection, by="bench")
-            control.start_scheduler(connection, by="bench")
+            pause.pause_scheduler(connection, by="bench")
+            pause.resume_scheduler(connection, by="bench")
     return statistics.median(durations)
 
 

@@ -7,7 +7,7 @@ import redis
 from sqlalchemy import text
 
 from app.db import autocommit, transaction
-from app.outbox import control
+from app.outbox import pause
 from app.outbox.store import store
 from app.settings import settings
 from app.submission.submission import Submission
@@ -61,14 +61,14 @@ def _empty_rate(client: "redis.Redis", count: int) -> float:
 
 def _message_rate(count: int) -> float:
     with transaction() as connection:
-        control.stop_scheduler(connection, by="bench")
+        pause.pause_scheduler(connection, by="bench")
         submission = Submission(
             channel="sms", agent="gateway", recipient="+12025550100", body="hello"
         )
         for _ in range(count // AT_ONCE):
             store(connection, [submission] * AT_ONCE, "bench")
     with transaction() as connection:
-        control.start_scheduler(connection, by="bench")
+        pause.resume_scheduler(connection, by="bench")
     wait_until_all_sent()
     with autocommit() as connection:
         return count / float(connection.execute(SECONDS_TAKEN).scalar_one())

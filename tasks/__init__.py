@@ -11,7 +11,7 @@ from celery.signals import setup_logging
 from app import logs
 from app.agents import token_store
 from tasks import broker
-from tasks.leader import Listener
+from tasks.leader import Leader
 
 broker.install()
 token_store.install()
@@ -20,7 +20,7 @@ celery = Celery(
     include=["tasks.mailboxes", "tasks.deliver", "tasks.maintenance", "tasks.poll", "tasks.scan"],
 )
 celery.config_from_object("celeryconfig")
-celery.steps["worker"].add(Listener)
+celery.steps["worker"].add(Leader)
 
 
 @setup_logging.connect

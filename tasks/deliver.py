@@ -1,5 +1,4 @@
-"""One Celery task for each agent, made from `agents.toml`: Flower shows agents, and each has its
-own queue and `rate_limit`."""
+"""One Celery task for each agent, so that each has its own queue and `worker_rate_limit`."""
 
 from datetime import timedelta
 from functools import cache
@@ -9,31 +8,34 @@ from celery import Task, shared_task
 
 from app.agents import Agent, agents
 from app.limits import limiter
-from app.outbox.deliver import Carrier
+from app.outbox.claim import Claim
+from app.outbox.deliver import Deliverer
 from app.settings import settings
 from tasks import metrics
 
 
 @cache
-def carrier() -> Carrier:
-    """What carries the messages of this worker."""
-    return Carrier(agents(), limiter(), timedelta(seconds=settings().queue_lease_seconds))
+def deliverer() -> Deliverer:
+    """Return the deliverer of this worker."""
+    return Deliverer(agents(), limiter(), timedelta(seconds=settings().queue_lease_seconds))
 
 
 def make_task(agent: Agent) -> Task:
-    """The task that sends one message through `agent`."""
+    """Return the task that sends one message through `agent`."""
 
     @shared_task(
         name=agent.queue,
         rate_limit=agent.worker_rate_limit,
         bind=True,
-        max_retries=None,  # how often a message is tried is written in its row
+        max_retries=None,  # the attempts of a message are counted in its row
     )
-    def deliver(self: Any, message_id: int, claim: int) -> None:
-        delivery = carrier().deliver(agent.name, message_id, claim)
+    def deliver(self: Any, message_id: int, claim_token: int) -> None:
+        delivery = deliverer().deliver(Claim(message_id, agent.name, claim_token))
         metrics.observe(agent.name, delivery)
         if retry := delivery.retry:
-            raise self.retry(args=(message_id, retry.claim), countdown=retry.wait.total_seconds())
+            raise self.retry(
+                args=(message_id, retry.claim_token), countdown=retry.wait.total_seconds()
+            )
 
     return deliver
 

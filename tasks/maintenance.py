@@ -1,5 +1,4 @@
-"""Maintenance: leases that ran out, messages that expired, receipts that came too early, rows
-that are old enough to go."""
+"""Maintenance: rescue, expire, match early receipts, purge."""
 
 import logging
 from datetime import timedelta
@@ -8,8 +7,10 @@ from celery import shared_task
 
 from app.agents import agents
 from app.db import transaction
-from app.outbox import claim as claims
-from app.outbox import control, receipts
+from app.outbox.expire import expire
+from app.outbox.purge import purge_idempotency_keys, purge_messages, purge_receipts
+from app.outbox.receipts import match_all
+from app.outbox.rescue import rescue
 from app.settings import settings
 
 log = logging.getLogger(__name__)
@@ -17,26 +18,26 @@ log = logging.getLogger(__name__)
 
 @shared_task(name="maintenance")
 def maintenance() -> None:
-    """One round. Each step is a transaction of its own, and bounded; the next round goes on."""
-    sweep()
+    """Run one round. Each step is a bounded transaction; the next round continues."""
+    rescue_and_expire()
     with transaction() as connection:
-        receipts.match_all(connection)
+        match_all(connection)
     with transaction() as connection:
-        control.forget_idempotency_keys(connection)
+        purge_idempotency_keys(connection)
     if settings().retention_days:
         retention = timedelta(days=settings().retention_days)
         with transaction() as connection:
-            control.forget(connection, retention)
+            purge_messages(connection, retention)
         with transaction() as connection:
-            receipts.forget(connection, retention)
+            purge_receipts(connection, retention)
 
 
-def sweep() -> None:
-    """Take back the messages whose holder is lost, and end those whose time ran out."""
+def rescue_and_expire() -> None:
+    """Rescue messages whose lease has expired and expire those past their `expires_at`."""
     with transaction() as connection:
-        expired = control.expire(connection)
-        lost = claims.sweep(connection, agents())
-    if lost:
-        log.warning("%s messages were taken back from tasks or workers that were lost", lost)
+        expired = expire(connection)
+        rescued = rescue(connection, agents())
+    if rescued:
+        log.warning("rescued %s messages whose task or worker was lost", rescued)
     if expired:
         log.info("%s messages expired before they could be sent", expired)

@@ -1,4 +1,4 @@
-"""The scan: due messages become tasks, each in the queue of its agent."""
+"""The scan: turn due messages into tasks, each in the queue of its agent."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,20 @@ from kombu.exceptions import KombuError
 from app.agents import agents
 from app.db import transaction
 from app.limits import limiter
-from app.outbox import claim as claims
-from app.outbox import store as accept
-from app.outbox.claim import Claim
+from app.outbox.claim import Claim, begin_scan, claim, next_due, release, try_lock
+from app.outbox.route import route
 from app.settings import settings
 
 log = logging.getLogger(__name__)
 
+PUBLISH_BATCH = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a scan did: how many messages it queued, and how long until another one is due.
+    """The result of a scan: how many messages it queued, and the time until the next is due.
 
-    `next_due` is zero or less where some wait for room, None where none waits.
+    `next_due` is zero if messages wait for capacity, None if no message waits.
     """
 
     queued: int
@@ -32,60 +33,63 @@ class Scan:
 
 
 @shared_task(name="scan")
-def scan_by_the_clock() -> None:
-    """The scan that beat asks for: whatever the bell missed is found here."""
+def scan_periodically() -> None:
+    """Scan on the beat schedule, for messages whose notification was lost."""
     scan()
 
 
 def scan() -> Scan | None:
-    """Queue what is due and publish its tasks. None where another process is at it already.
+    """Queue due messages and publish their tasks. Return None if another process is scanning.
 
-    Raises redis.RedisError where the broker is out of reach: nothing was claimed then.
+    Raises:
+        redis.RedisError: The broker is out of reach; nothing was claimed.
     """
     limiter().ping()
     with transaction() as connection:
-        if not claims.try_lock(connection):
+        if not try_lock(connection):
             return None
-        state = claims.begin_scan(connection)
+        state = begin_scan(connection)
         if not state.running:
             return Scan(0, None)
-        if state.unadopted:
-            accept.adopt(connection, agents())
-        sending = [code for code in agents().by_name if code not in state.paused]
+        if state.has_unrouted:
+            route(connection, agents())
+        active = [name for name in agents().by_name if name not in state.paused_agents]
+        capacities = {
+            name: capacity for name in active if (capacity := _capacity(name, state.in_flight)) > 0
+        }
         lease = timedelta(seconds=settings().queue_lease_seconds)
-        rooms = {code: room for code in sending if (room := _room(code, state.held)) > 0}
-        claimed = claims.claim(connection, rooms, lease) if rooms else []
-        next_due = claims.next_due(connection, sending)
-    if claimed:
-        _publish(claimed)
-    return Scan(len(claimed), next_due)
+        claims = claim(connection, capacities, lease) if capacities else []
+        until_next = next_due(connection, active)
+    if claims:
+        _publish(claims)
+    return Scan(len(claims), until_next)
 
 
-def _room(code: str, held: Mapping[str, int]) -> int:
-    """How many more messages of an agent may be in flight, by its window and its rate limits."""
-    agent = agents().by_name[code]
-    capacity = agent.max_in_flight - held.get(code, 0)
+def _capacity(name: str, in_flight: Mapping[str, int]) -> int:
+    """Return how many more messages of an agent may be in flight."""
+    agent = agents().by_name[name]
+    capacity = agent.max_in_flight - in_flight.get(name, 0)
     if capacity <= 0 or not agent.rate_limits or agent.over_limit == "reject":
         return capacity
-    return limiter().peek({code: agent.rate_limits}, capacity).free
+    return limiter().peek({name: agent.rate_limits}, capacity).free
 
 
-def _publish(claimed: Sequence[Claim]) -> None:
-    """One task for each claim, all in one round trip.
+def _publish(claims: Sequence[Claim]) -> None:
+    """Publish one task for each claim, in one round trip.
 
-    They have no expiry of Celery's, which would go by the clock of the worker: a task that comes
-    too late is turned away by its claim.
+    Tasks carry no Celery expiry, which depends on the clock of the worker: a task that arrives
+    too late has a stale claim.
     """
     try:
         with (
             current_app.producer_pool.acquire(block=True) as producer,
-            producer.batch(max_size=500),
+            producer.batch(max_size=PUBLISH_BATCH),
         ):
-            for claim in claimed:
-                task = current_app.tasks[agents().by_name[claim.agent].queue]
-                task.apply_async((claim.message_id, claim.number), producer=producer)
+            for one in claims:
+                task = current_app.tasks[agents().by_name[one.agent].queue]
+                task.apply_async((one.message_id, one.token), producer=producer)
     except (KombuError, redis.RedisError, OSError):
-        log.warning("the broker did not take %s tasks; their messages stay due", len(claimed))
+        log.warning("%s tasks could not be published; their messages stay due", len(claims))
         with transaction() as connection:
-            claims.give_back(connection, claimed)
+            release(connection, claims, "task could not be published: Redis is out of reach")
         raise

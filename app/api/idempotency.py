@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.api.problems import FieldError, ProblemError, invalid
 from app.models import IdempotencyKey
-from app.outbox.control import IDEMPOTENCY_WINDOW
+from app.outbox.store import IDEMPOTENCY_WINDOW
 
 HEADER = "Idempotency-Key"
 PATTERN = r"^[!-~]{1,255}$"

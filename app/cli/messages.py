@@ -20,9 +20,10 @@ from app.cli.output import (
 )
 from app.db import autocommit, transaction
 from app.models import Message
-from app.outbox import control
 from app.outbox import replay as replays
+from app.outbox.cancel import cancel as cancel_messages
 from app.outbox.replay import Conditions
+from app.outbox.states import REPLAYABLE
 from app.queries.messages import Filter
 from connectors.base import Channel
 
@@ -37,7 +38,7 @@ OPTIONS = {"created_from": "--since", "created_to": "--until", "agent": "--agent
 @json_option
 def cancel(*, ids: tuple[int, ...], as_json: bool) -> None:
     """Take back the messages IDS that nobody has begun to send."""
-    _change(ids, control.cancel, "cancelled", as_json=as_json)
+    _change(ids, cancel_messages, "cancelled", as_json=as_json)
 
 
 @click.command()
@@ -48,7 +49,7 @@ def cancel(*, ids: tuple[int, ...], as_json: bool) -> None:
     "--status",
     "statuses",
     multiple=True,
-    type=click.Choice(sorted(control.REPLAYABLE)),
+    type=click.Choice(sorted(REPLAYABLE)),
     help="Can be given several times; failed by default.",
 )
 @click.option("--since", "created_from", metavar="TIME", help="Accepted then or later.")
@@ -66,7 +67,7 @@ def replay(
     if bool(ids) == bool(given or statuses):
         raise click.UsageError("give either ids or a filter")
     if ids:
-        _change(ids, control.replay, "replayed", as_json=as_json)
+        _change(ids, replays.replay, "replayed", as_json=as_json)
         return
     try:
         conditions = Filter.model_validate(given).conditions()

@@ -5,7 +5,7 @@ import click
 from app.agents import agents
 from app.cli.output import BY, NothingToDoError
 from app.db import transaction
-from app.outbox import control
+from app.outbox import pause as pauses
 
 
 @click.command()
@@ -20,9 +20,9 @@ def pause(agent: str | None, reason: str | None) -> None:
         raise click.UsageError("--reason goes with an agent")
     with transaction() as connection:
         if agent is None:
-            control.stop_scheduler(connection, by=BY)
+            pauses.pause_scheduler(connection, by=BY)
         else:
-            control.pause_agent(connection, _known(agent), reason=reason, by=BY)
+            pauses.pause_agent(connection, _known(agent), reason=reason, by=BY)
     click.echo(f"{_subject(agent)} is paused; sends under way end by themselves.")
 
 
@@ -35,9 +35,9 @@ def resume(agent: str | None) -> None:
     """
     with transaction() as connection:
         if agent is None:
-            control.start_scheduler(connection, by=BY)
+            pauses.resume_scheduler(connection, by=BY)
         else:
-            control.resume_agent(connection, _known(agent), by=BY)
+            pauses.resume_agent(connection, _known(agent), by=BY)
     click.echo(f"{_subject(agent)} is running.")
 
 

@@ -61,7 +61,7 @@ def keep(
     sender = _address(message.channel, message.sender)
     recipient = _address(message.channel, message.recipient)
     key = _conversation(message.channel, recipient, sender)
-    conversation_id = conversations.thread(connection, [key])[key]
+    conversation_id = conversations.find_or_create(connection, [key])[key]
     keyword = _keyword(message)
     message_id = connection.execute(
         insert(Message)

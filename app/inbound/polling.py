@@ -117,4 +117,4 @@ def _ask(
 
 def _keep(agents: Agents, agent: str, said: Sequence[Receipt]) -> int:
     with transaction() as connection:
-        return receipts.keep(connection, agent, said, min(agents.by_name[agent].channels))
+        return receipts.store(connection, agent, said, min(agents.by_name[agent].channels))

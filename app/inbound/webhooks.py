@@ -61,6 +61,6 @@ def keep(
     reports = [item for item in items if isinstance(item, Receipt)]
     letters = [item for item in items if isinstance(item, Inbound)]
     channel = min(agents.by_name[agent].channels)
-    new_receipts = receipts.keep(connection, agent, reports, channel) if reports else 0
+    new_receipts = receipts.store(connection, agent, reports, channel) if reports else 0
     new_messages = sum(inbox.keep(connection, agent, one, profile).is_new for one in letters)
     return Kept(new_receipts, new_messages)

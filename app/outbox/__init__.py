@@ -1,7 +1,18 @@
-"""The outbox: every change of an outbound message's status, and no other module makes one.
+"""The outbox: the state machine of outbound messages. Nothing else writes an outbound status.
 
-accept    into the outbox: from the API, or found there after a plain INSERT
-claims    outbox → queued, and back where a lease ran out
-delivery  queued → sending → sent, retry, failed or unknown
-control   what people do: cancel, replay, pause, resume; and what time does: expire, forget
+states    statuses and transitions
+store     submissions → rows with status `outbox`
+route     complete messages that were inserted by SQL
+claim     outbox, retry → queued; release claims that were not used
+start     queued → sending
+deliver   run one attempt: rate limit, start, send, settle
+outcome   what the outcome of an attempt means for its message
+settle    sending → sent, retry, failed, unknown
+receipts  apply the delivery receipts of providers
+rescue    return messages whose lease has expired
+cancel    outbox, queued, retry → cancelled
+expire    outbox, queued, retry → expired
+replay    ended messages → outbox
+pause     pause and resume agents and the scheduler
+purge     delete what is past its retention
 """

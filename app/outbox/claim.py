@@ -1,7 +1,8 @@
-"""outbox → queued: which messages are due, and what becomes of those whose holder is lost.
+"""Claim due messages for sending, and release claims that were not used.
 
-One process at a time claims: the scan, and everything that pauses, holds an advisory lock for
-its transaction, so no message is queued past a pause, and no window is filled twice.
+Only one process claims at a time: the scan, and everything that pauses, holds an advisory lock for
+its transaction. So no message is queued after a pause was committed, and `max_in_flight` is never
+exceeded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,200 +11,153 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
-from app.agents import Agents
-
 LOCK_KEY = 0x7363616E  # "scan"
-SWEEP_AT_ONCE = 1000
 MAX_WAIT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What a scan must know before it claims. `held` counts the messages in flight by agent."""
+class ScanState:
+    """The state that a scan reads before it claims. `in_flight` counts messages by agent."""
 
     running: bool
-    paused: frozenset[str]
-    held: Mapping[str, int]
-    unadopted: bool
+    paused_agents: frozenset[str]
+    in_flight: Mapping[str, int]
+    has_unrouted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to send one message, once."""
+    """The right to send one message once. `token` is the fencing token of its row."""
 
     message_id: int
     agent: str
-    number: int
+    token: int
 
 
 def lock(connection: Connection) -> None:
-    """Wait for the right to claim, and hold it to the end of the transaction."""
+    """Wait for the right to claim and hold it until the transaction ends."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
 
 
 def try_lock(connection: Connection) -> bool:
-    """As `lock`, but where another process holds it, say so at once."""
+    """Take the right to claim if it is free. Return whether it was."""
     statement = text("SELECT pg_try_advisory_xact_lock(:key)")
     return connection.execute(statement, {"key": LOCK_KEY}).scalar_one() is True
 
 
-# Its snapshot must be younger than the lock, so it cannot be one statement with it.
+# A statement of its own: its snapshot must be taken after the lock.
 BEGIN_SCAN = text("""
 UPDATE scheduler_state SET last_scan_at = now()
 RETURNING running,
-    ARRAY(SELECT agent FROM agent_states WHERE paused) AS paused,
+    ARRAY(SELECT agent FROM agent_states WHERE paused) AS paused_agents,
     EXISTS(
-        SELECT FROM messages
-        WHERE status = 'outbox' AND (agent IS NULL OR conversation_id IS NULL)
-    ) AS unadopted,
-    (SELECT coalesce(jsonb_object_agg(agent, held), '{}') FROM (
-        SELECT agent, count(*) AS held FROM messages
+        SELECT FROM messages WHERE is_unrouted(status, agent, conversation_id)
+    ) AS has_unrouted,
+    (SELECT coalesce(jsonb_object_agg(agent, number), '{}') FROM (
+        SELECT agent, count(*) AS number FROM messages
         WHERE lease_until IS NOT NULL AND agent IS NOT NULL GROUP BY agent
-    ) AS by_agent) AS held
+    ) AS by_agent) AS in_flight
 """)
 
 
-def begin_scan(connection: Connection) -> State:
-    """Note that a scan takes place, and read what it needs. The lock must be held."""
+def begin_scan(connection: Connection) -> ScanState:
+    """Record the scan and return the state that it needs. The lock must be held."""
     row = connection.execute(BEGIN_SCAN).one()
-    return State(row.running, frozenset(row.paused), row.held, row.unadopted)
+    return ScanState(row.running, frozenset(row.paused_agents), row.in_flight, row.has_unrouted)
 
 
-# For each agent and priority a walk down the partial index messages_due that ends as soon as the
-# room is full: its cost depends on what is claimed, not on what waits.
+# For each agent and priority, a walk down the partial index messages_due that ends as soon as the
+# capacity is used up: its cost depends on what is claimed, not on what waits.
 CLAIM = text("""
 WITH due AS (
     SELECT message.id
-    FROM unnest(CAST(:agents AS text[]), CAST(:rooms AS int[])) AS agent(name, room)
+    FROM unnest(CAST(:agents AS text[]), CAST(:capacities AS int[])) AS agent(name, capacity)
     CROSS JOIN LATERAL (
-        SELECT found.id
-        FROM generate_series(0, 3) AS priority
+        SELECT candidate.id
+        FROM generate_series(0, 3) AS priority(level)
         CROSS JOIN LATERAL (
             SELECT id FROM messages
-            WHERE agent = agent.name AND priority = priority.priority
+            WHERE agent = agent.name AND priority = priority.level
                 AND status IN ('outbox', 'retry') AND lease_until IS NULL
                 AND due_at <= now() AND (expires_at IS NULL OR expires_at > now())
                 AND conversation_id IS NOT NULL
             ORDER BY due_at, id
-            LIMIT agent.room
+            LIMIT agent.capacity
             FOR UPDATE SKIP LOCKED
-        ) AS found
-        LIMIT agent.room
+        ) AS candidate
+        LIMIT agent.capacity
     ) AS message
 ), claimed AS (
     UPDATE messages
-    SET status = 'queued', reason = NULL, claim = claim + 1,
+    SET status = 'queued', reason = NULL, claim_token = claim_token + 1,
         lease_until = now() + :lease * interval '1 second'
-    -- As an array: of a join, the planner would expect so many rows that it reads the whole table.
+    -- An array: for a join, the planner would expect so many rows that it reads the whole table.
     WHERE messages.id = ANY(ARRAY(SELECT id FROM due))
-    RETURNING messages.id, messages.agent, messages.claim, messages.priority, messages.due_at
+    RETURNING messages.id, messages.agent, messages.claim_token, messages.priority, messages.due_at
 )
-SELECT id, agent, claim FROM claimed ORDER BY priority, due_at, id
+SELECT id, agent, claim_token FROM claimed ORDER BY priority, due_at, id
 """)
 
 
-def claim(connection: Connection, rooms: Mapping[str, int], lease: timedelta) -> list[Claim]:
-    """Queue the messages that are due, by priority and then by age, as many of each agent as
-    `rooms` says. Each is leased until its task must have begun."""
+def claim(connection: Connection, capacities: Mapping[str, int], lease: timedelta) -> list[Claim]:
+    """Queue due messages by priority, then age, and return their claims.
+
+    `capacities` is the number of messages to claim by agent; `lease` the time until a claim that
+    was not started is rescued.
+    """
     rows = connection.execute(
         CLAIM,
-        {"agents": [*rooms], "rooms": [*rooms.values()], "lease": lease.total_seconds()},
-    )
-    return [Claim(row.id, row.agent, row.claim) for row in rows]
-
-
-def give_back(connection: Connection, claimed: Sequence[Claim]) -> None:
-    """Undo claims whose tasks could not all be published; those that were are stale now."""
-    connection.execute(
-        text("""
-            UPDATE messages
-            SET status = CASE WHEN attempts = 0 THEN 'outbox' ELSE 'retry' END,
-                reason = 'the broker did not take its task', lease_until = NULL,
-                claim = messages.claim + 1
-            FROM unnest(CAST(:ids AS bigint[]), CAST(:numbers AS int[])) AS given(id, number)
-            WHERE messages.id = given.id AND messages.claim = given.number AND status = 'queued'
-        """),
         {
-            "ids": [claim.message_id for claim in claimed],
-            "numbers": [claim.number for claim in claimed],
+            "agents": [*capacities],
+            "capacities": [*capacities.values()],
+            "lease": lease.total_seconds(),
+        },
+    )
+    return [Claim(row.id, row.agent, row.claim_token) for row in rows]
+
+
+RELEASE = text("""
+UPDATE messages
+SET status = waiting_status(attempts), reason = :reason, lease_until = NULL,
+    claim_token = messages.claim_token + 1,
+    due_at = CASE WHEN :wait > 0 THEN now() + :wait * interval '1 second' ELSE due_at END
+FROM unnest(CAST(:ids AS bigint[]), CAST(:tokens AS int[])) AS claim(id, token)
+WHERE messages.id = claim.id AND messages.claim_token = claim.token
+    AND status IN ('queued', 'retry') AND lease_until IS NOT NULL
+""")
+
+
+def release(
+    connection: Connection, claims: Sequence[Claim], reason: str, wait: timedelta = timedelta(0)
+) -> None:
+    """Return claimed messages that were not started. They are due again after `wait`; no attempt
+    is counted."""
+    connection.execute(
+        RELEASE,
+        {
+            "ids": [claim.message_id for claim in claims],
+            "tokens": [claim.token for claim in claims],
+            "reason": reason,
+            "wait": wait.total_seconds(),
         },
     )
 
 
 NEXT_DUE = text("""
 SELECT greatest(0, least(
-    :longest, min(extract(epoch FROM first.due_at)) - extract(epoch FROM now())
+    :max_wait, min(extract(epoch FROM due_at)) - extract(epoch FROM now())
 ))
-FROM unnest(CAST(:agents AS text[])) AS agent(name)
-CROSS JOIN generate_series(0, 3) AS priority
-CROSS JOIN LATERAL (
-    SELECT due_at FROM messages
-    WHERE agent = agent.name AND priority = priority.priority
-        AND status IN ('outbox', 'retry') AND lease_until IS NULL
-    ORDER BY due_at
-    LIMIT 1
-) AS first
+FROM first_due(CAST(:agents AS text[]))
 HAVING count(*) > 0
 """)
 
 
 def next_due(connection: Connection, agents: Sequence[str]) -> timedelta | None:
-    """How long until one more message of `agents` is due, at most a day: zero where some wait for
-    room, None where none waits at all."""
+    """Return the time until the next waiting message of `agents` is due, at most a day.
+
+    Zero if a message is due now; None if no message waits.
+    """
     seconds = connection.execute(
-        NEXT_DUE, {"agents": list(agents), "longest": MAX_WAIT.total_seconds()}
+        NEXT_DUE, {"agents": list(agents), "max_wait": MAX_WAIT.total_seconds()}
     ).scalar_one_or_none()
     return None if seconds is None else timedelta(seconds=float(seconds))
-
-
-SWEEP = text("""
-WITH policy AS (
-    SELECT * FROM unnest(
-        CAST(:agents AS text[]), CAST(:attempts AS int[]), CAST(:holds AS boolean[])
-    ) AS policy(agent, attempts, holds)
-), lost AS (
-    SELECT messages.id, messages.status, messages.agent, messages.claim,
-        CASE
-            WHEN status = 'queued' AND messages.attempts = 0 THEN 'outbox'
-            WHEN status = 'sending' AND policy.holds THEN 'unknown'
-            WHEN status = 'sending' AND messages.attempts >= policy.attempts THEN 'failed'
-            ELSE 'retry'
-        END AS becomes
-    FROM messages LEFT JOIN policy USING (agent)
-    WHERE lease_until < now()
-    ORDER BY lease_until
-    LIMIT :at_once
-    FOR UPDATE OF messages SKIP LOCKED
-), recorded AS (
-    INSERT INTO attempts (message_id, claim, agent, outcome, code, detail)
-    SELECT id, claim, agent, 'uncertain', 'worker_lost', 'the worker ended while it was sending'
-    FROM lost WHERE status = 'sending'
-)
-UPDATE messages
-SET status = lost.becomes, lease_until = NULL, claim = messages.claim + 1,
-    finished_at = CASE WHEN lost.becomes IN ('failed', 'unknown') THEN now() END,
-    error_code = CASE WHEN lost.status = 'sending' THEN 'worker_lost' ELSE error_code END,
-    reason = CASE WHEN lost.status = 'sending' THEN 'its worker was lost while sending'
-        ELSE 'its task was lost before it began' END
-FROM lost
-WHERE messages.id = lost.id
-""")
-
-
-def sweep(connection: Connection, agents: Agents) -> int:
-    """Give up the leases that ran out, and count them.
-
-    A message whose task never began is due again. One whose worker was lost while sending may
-    have been sent: it is tried again, or where its agent says `on_uncertain = "hold"` becomes
-    `unknown`.
-    """
-    policies = agents.by_name.values()
-    return connection.execute(
-        SWEEP,
-        {
-            "agents": [agent.name for agent in policies],
-            "attempts": [agent.retry.attempts for agent in policies],
-            "holds": [agent.on_uncertain == "hold" for agent in policies],
-            "at_once": SWEEP_AT_ONCE,
-        },
-    ).rowcount

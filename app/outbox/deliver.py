@@ -1,7 +1,6 @@
-"""Carries one message: starts it, fetches its files, has its connector send it, and records what
-came of it.
+"""Deliver a claimed message: check the rate limit, start, send, settle.
 
-No transaction and no connection to PostgreSQL is held while anybody else is being talked to.
+No transaction and no connection to PostgreSQL is held while anyone else is being talked to.
 """
 
 import logging
@@ -14,227 +13,145 @@ import redis
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app import suppression
 from app.agents import Agent, Agents
-from app.attachments import resolve as attachments
+from app.attachments.resolve import resolve
 from app.db import autocommit, transaction
 from app.limits import RateLimiter
-from app.outbox import control
-from app.outbox import settle as delivery
-from app.outbox.settle import Outcome, Started
+from app.outbox import outcome as outcomes
+from app.outbox.claim import Claim, release
+from app.outbox.outcome import Outcome
+from app.outbox.pause import pause_agent
+from app.outbox.settle import Attempt, settle
+from app.outbox.start import Started, find_profile, reject, reject_suppressed, start
 from connectors import base
-from connectors.toolkit.http.replies import MAX_RETRY_AFTER
 
 log = logging.getLogger(__name__)
 
-CELERY_RETRY_LIMIT = timedelta(seconds=10)
-"""Longer waits stay in PostgreSQL: a Celery retry that waits is held in a worker's memory, fills
-a place of its agent's window, and must stay far below the broker's visibility timeout."""
-
 LIMITER_OUTAGE_WAIT = timedelta(seconds=5)
-RECORD_AGAIN_SECONDS = 0.5
+SETTLE_RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class CeleryRetry:
-    """The task is to come back after `wait`, with the next claim."""
+    """The task must run again after `wait`, with the next claim token."""
 
     wait: timedelta
-    claim: int
+    claim_token: int
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What `deliver` did: `result` for the metrics, and the retry that is to be made, if any."""
+    """The result of a delivery for the metrics, and the Celery retry that must follow, if any."""
 
     result: str
-    duration: timedelta
+    duration: timedelta = timedelta(0)
     retry: CeleryRetry | None = None
 
 
-class Carrier:
-    """Delivers messages for a worker; `queue_lease` is how long a published task may take to
-    begin."""
+class Deliverer:
+    """Delivers the messages of a worker. `queue_lease` is the time until a published task must
+    have started."""
 
     def __init__(self, agents: Agents, limiter: RateLimiter, queue_lease: timedelta) -> None:
         self._agents = agents
         self._limiter = limiter
         self._queue_lease = queue_lease
 
-    def deliver(self, code: str, message_id: int, claim: int) -> Delivery:
-        """Send the message through agent `code`, if `claim` still allows it."""
-        agent = self._agents.by_name[code]
-        if refusal := self._over_limit(agent, message_id, claim):
-            return refusal
+    def deliver(self, claim: Claim) -> Delivery:
+        """Send the message of `claim`, unless the claim is stale."""
+        agent = self._agents.by_name[claim.agent]
+        if limited := self._check_rate_limit(agent, claim):
+            return limited
         with autocommit() as connection:
-            started = delivery.start(connection, message_id, claim, self._agents.send_lease(code))
-            is_suppressed = started is None and delivery.refuse_suppressed(
-                connection, message_id, claim
-            )
-        if started is None:
-            return Delivery("suppressed" if is_suppressed else "stale", timedelta(0))
-        begun = time.monotonic()
+            started = start(connection, [claim], self._agents.send_lease(agent.name))
+            if not started:
+                is_suppressed = reject_suppressed(connection, [claim])
+                return Delivery("suppressed" if is_suppressed else "stale")
+        return self._attempt(agent, started[0])
+
+    def _check_rate_limit(self, agent: Agent, claim: Claim) -> Delivery | None:
+        """Return the message to the outbox, or reject it, if its agent is at a rate limit."""
+        if not self._agents.is_rate_limited(agent.name):
+            return None
+        with autocommit() as connection:
+            profile = find_profile(connection, claim)
+        if profile is None:
+            return Delivery("stale")
+        wait = LIMITER_OUTAGE_WAIT
+        reason = "deferred: the rate limit cannot be checked while Redis is down"
+        is_rejected = False
+        with suppress(redis.RedisError):
+            capacity = self._limiter.take(self._agents.rate_limits(agent.name, profile))
+            if capacity.free:
+                return None
+            wait, reason = capacity.wait, f"deferred: {agent.name} is at its rate limit"
+            is_rejected = agent.over_limit == "reject"
+        with autocommit() as connection:
+            if is_rejected:
+                reject(connection, claim, "rate_limited", f"{agent.name} is at its rate limit")
+            else:
+                release(connection, [claim], reason, wait)
+        return Delivery("limited")
+
+    def _attempt(self, agent: Agent, started: Started) -> Delivery:
+        began = time.monotonic()
         outcome = self._send(agent, started)
-        duration = timedelta(seconds=time.monotonic() - begun)
-        settled = _record(started, claim, outcome, duration)
+        duration = timedelta(seconds=time.monotonic() - began)
+        retry_lease = self._queue_lease if outcome.on_celery else None
+        is_settled = _settle(started, Attempt(started.claim, outcome, duration, retry_lease))
         log.log(
             logging.INFO if outcome.status == "sent" else logging.WARNING,
             "message %s: %s",
             outcome.result,
             outcome.code or "",  # the reason, which may name recipients, is in its row
             extra={
-                "message_id": message_id,
-                "agent": code,
-                "status": outcome.status if settled else "not ours any more",
+                "message_id": started.message.id,
+                "agent": agent.name,
+                "status": outcome.status if is_settled else "claim lost",
                 "duration_ms": duration // timedelta(milliseconds=1),
             },
         )
-        retry = (
-            CeleryRetry(outcome.wait, claim + 1) if settled and outcome.held is not None else None
-        )
+        retry = None
+        if is_settled and outcome.on_celery:
+            retry = CeleryRetry(outcome.wait, started.claim.token + 1)
         return Delivery(outcome.result, duration, retry)
-
-    def _over_limit(self, agent: Agent, message_id: int, claim: int) -> Delivery | None:
-        """Put the message back, or fail it, where a rate limit does not let it go now."""
-        if not self._agents.is_rate_limited(agent.name):
-            return None
-        with autocommit() as connection:
-            profile = delivery.profile_of(connection, message_id, claim)
-        if profile is None:
-            return Delivery("stale", timedelta(0))
-        wait, reason = LIMITER_OUTAGE_WAIT, "the rate limit cannot be asked: Redis is out of reach"
-        rejected = False
-        with suppress(redis.RedisError):
-            room = self._limiter.take(self._agents.rate_limits(agent.name, profile))
-            if room.free:
-                return None
-            wait, reason = room.wait, f"waits for the rate limit of {agent.name}"
-            rejected = agent.over_limit == "reject"
-        with autocommit() as connection:
-            if rejected:
-                reason = f"over the rate limit of {agent.name}"
-                delivery.refuse(connection, message_id, claim, "rate_limited", reason)
-            else:
-                delivery.release(connection, message_id, claim, wait, reason)
-        return Delivery("limited", timedelta(0))
 
     def _send(self, agent: Agent, started: Started) -> Outcome:
         try:
-            connector = self._agents.connector(started.agent, started.profile)
+            connector = self._agents.connector(agent.name, started.profile)
         except KeyError:
-            gone = base.Rejected("profile", f"agent {agent.name} has no profile {started.profile}")
-            return self._after_error(agent, started.tries, gone)
+            error = base.Rejected("profile", f"agent {agent.name} has no profile {started.profile}")
+            return outcomes.failed(error, agent, started.attempt)
         try:
-            message = attachments.resolve(started.message, connector.attachment_sources)
+            message = resolve(started.message, connector.attachment_sources)
         except base.SendError as error:
-            return self._after_error(agent, started.tries, error)
+            return outcomes.failed(error, agent, started.attempt)
         except Exception:
-            log.exception("the attachments failed", extra={"message_id": started.message.id})
-            unsent = base.Unavailable("defect", "the attachments failed; see the log of the worker")
-            return self._after_error(agent, started.tries, unsent)
+            log.exception("attachments failed", extra={"message_id": started.message.id})
+            unsent = base.Unavailable("defect", "attachments failed; see the worker's log")
+            return outcomes.failed(unsent, agent, started.attempt)
         try:
             accepted = connector.send(message)
         except base.SendError as error:
-            return self._after_error(agent, started.tries, error)
+            return outcomes.failed(error, agent, started.attempt)
         except Exception:
-            log.exception("the connector failed", extra={"message_id": started.message.id})
-            defect = base.Uncertain("defect", "the connector failed; see the log of the worker")
-            return self._after_error(agent, started.tries, defect)
-        reason = None
-        if refused := {**accepted.refused}:
-            reason = "accepted, but not for " + ", ".join(refused)
-        return Outcome(
-            status="sent",
-            result="accepted",
-            code=accepted.code,
-            detail=accepted.detail,
-            reason=reason,
-            provider_message_id=accepted.provider_message_id,
-            refused=refused,
-            reply=accepted.reply,
-            polled=connector.can_poll and accepted.provider_message_id is not None,
-        )
-
-    def _after_error(self, agent: Agent, tries: int, error: base.SendError) -> Outcome:
-        match error:
-            case base.Misconfigured():
-                return Outcome(
-                    status="outbox",
-                    result="misconfigured",
-                    code=error.code,
-                    detail=error.detail,
-                    reason=f"waits: {agent.name} is misconfigured",
-                )
-            case base.Rejected():
-                reason = str(error)
-                if error.suppress:
-                    reason += "; its recipient is suppressed from now on"
-                return Outcome(
-                    status="failed",
-                    result="rejected",
-                    code=error.code,
-                    detail=error.detail,
-                    reason=reason,
-                    suppress=_suppression_reason(error.suppress),
-                )
-            case base.Uncertain() if agent.on_uncertain == "hold":
-                return Outcome(
-                    status="unknown",
-                    result="uncertain",
-                    code=error.code,
-                    detail=error.detail,
-                    reason=f"may have been sent: {error}",
-                )
-            case _:
-                return self._try_again(agent, tries, error)
-
-    def _try_again(self, agent: Agent, tries: int, error: base.SendError) -> Outcome:
-        asked = error if isinstance(error, base.Unavailable) else None
-        result = "unavailable" if asked else "uncertain"
-        refused = asked.refused if asked else {}
-        remaining = asked.remaining if asked else None
-        if tries >= agent.retry.attempts:
-            return Outcome(
-                status="failed",
-                result=result,
-                code=error.code,
-                detail=error.detail,
-                reason=f"gave up after {tries} tries: {error}",
-                refused=refused,
-                remaining=remaining,
-            )
-        wait = agent.retry.wait(tries)
-        if asked and asked.retry_after is not None:
-            wait = max(wait, min(asked.retry_after, MAX_RETRY_AFTER))
-        return Outcome(
-            status="retry",
-            result=result,
-            code=error.code,
-            detail=error.detail,
-            reason=str(error),
-            wait=wait,
-            held=self._queue_lease if wait <= CELERY_RETRY_LIMIT else None,
-            refused=refused,
-            remaining=remaining,
-        )
+            log.exception("connector failed", extra={"message_id": started.message.id})
+            defect = base.Uncertain("defect", "connector failed; see the worker's log")
+            return outcomes.failed(defect, agent, started.attempt)
+        return outcomes.accepted(accepted, can_poll=connector.can_poll)
 
 
-def _suppression_reason(suppress: base.Suppress) -> suppression.Reason | None:
-    if suppress == "opt_out":
-        return "opt_out"
-    return "dead_address" if suppress else None
-
-
-def _record(started: Started, claim: int, outcome: Outcome, duration: timedelta) -> bool:
-    """Settle, again and again while PostgreSQL is out of reach: the provider's answer is known
-    only here. After its lease somebody else may hold the message, so it ends there."""
+def _settle(started: Started, attempt: Attempt) -> bool:
+    """Record an attempt, again and again while PostgreSQL is out of reach: only this process
+    knows the provider's answer. After the lease another worker may hold the message, so it gives
+    up then. Return whether the claim still held."""
     give_up_at = time.monotonic() + started.lease.total_seconds()
     while True:
         try:
-            if outcome.result == "misconfigured":
-                _pause(started.agent, outcome)
+            if attempt.outcome.result == "misconfigured":
+                _pause(started.claim.agent, attempt.outcome)
             with autocommit() as connection:
-                return delivery.settle(connection, started, claim, outcome, duration)
+                return bool(settle(connection, [attempt]))
         except (OperationalError, InterfaceError, PoolTimeoutError):
             if time.monotonic() >= give_up_at:
                 raise
@@ -242,12 +159,12 @@ def _record(started: Started, claim: int, outcome: Outcome, duration: timedelta)
                 "cannot record the outcome yet: PostgreSQL is out of reach",
                 extra={"message_id": started.message.id},
             )
-            time.sleep(RECORD_AGAIN_SECONDS)
+            time.sleep(SETTLE_RETRY_SECONDS)
 
 
 def _pause(agent: str, outcome: Outcome) -> None:
-    """Pause before the message is put back, or it would be due again at once."""
+    """Pause a misconfigured agent before its message is due again."""
     reason = f"{outcome.code}: {outcome.detail}" if outcome.detail else outcome.code
     with transaction() as connection:
-        control.pause_agent(connection, agent, reason=reason, by="postroom")
+        pause_agent(connection, agent, reason=reason, by="postroom")
     log.error("agent %s is paused: %s", agent, reason)

@@ -44,21 +44,14 @@ WITH paused AS (SELECT coalesce(array_agg(agent ORDER BY agent), '{}') AS agents
 SELECT (SELECT version_num FROM alembic_version),
     running, extract(epoch FROM now() - last_scan_at)::float8, (
     SELECT extract(epoch FROM now() - min(due_at))::float8 FROM (
-        SELECT first.due_at FROM unnest(%(agents)s::text[]) AS agent(name)
-        CROSS JOIN generate_series(0, 3) AS priority
-        CROSS JOIN LATERAL (
-            SELECT due_at FROM messages
-            WHERE agent = agent.name AND priority = priority.priority
-                AND status IN ('outbox', 'retry') AND lease_until IS NULL
-            ORDER BY due_at LIMIT 1
-        ) AS first
-        WHERE agent.name <> ALL (paused.agents)
+        SELECT due_at FROM first_due(%(agents)s::text[])
+        WHERE agent <> ALL (paused.agents)
         UNION ALL
         SELECT due_at FROM messages
         WHERE lease_until IS NOT NULL AND status = 'queued' AND agent <> ALL (paused.agents)
         UNION ALL
         (SELECT due_at FROM messages
-        WHERE status = 'outbox' AND (agent IS NULL OR conversation_id IS NULL)
+        WHERE is_unrouted(status, agent, conversation_id)
         ORDER BY id LIMIT 1)
     ) AS waiting WHERE due_at <= now()
 ), paused.agents
@@ -73,7 +66,11 @@ def pulse(agents: list[str]) -> Pulse | None:
     """
     try:
         [(revision, *signs)] = _ask(PULSE, {"agents": agents})
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn):
+    except (
+        psycopg2.errors.UndefinedTable,
+        psycopg2.errors.UndefinedColumn,
+        psycopg2.errors.UndefinedFunction,
+    ):
         return None
     return Pulse(*signs) if revision == _newest_revision() else None
 

@@ -69,24 +69,15 @@ GROUP BY agent
 """)
 
 OLDEST_DUE = text("""
-SELECT agent.name, now() - min(first.due_at) AS age
-FROM unnest(CAST(:agents AS text[])) AS agent(name)
-CROSS JOIN generate_series(0, 3) AS priority
-CROSS JOIN LATERAL (
-    SELECT due_at FROM messages
-    WHERE agent = agent.name AND priority = priority.priority
-        AND status IN ('outbox', 'retry') AND lease_until IS NULL
-    ORDER BY due_at
-    LIMIT 1
-) AS first
-WHERE first.due_at <= now()
-GROUP BY agent.name
+SELECT agent, now() - due_at AS age
+FROM first_due(CAST(:agents AS text[]))
+WHERE due_at <= now()
 """)
 
 SCHEDULER = text("""
 SELECT running, changed_by, changed_at, last_scan_at, now() - last_scan_at AS last_scan_age,
     (SELECT count(*) FROM messages
-     WHERE status = 'outbox' AND (agent IS NULL OR conversation_id IS NULL)) AS unrouted
+     WHERE is_unrouted(status, agent, conversation_id)) AS unrouted
 FROM scheduler_state
 """)
 
@@ -124,7 +115,7 @@ def agents(connection: Connection, configured: Collection[str]) -> list[AgentOve
 def oldest_due(connection: Connection, agents: Collection[str]) -> dict[str, timedelta]:
     """How long the message due first has been due, for each of `agents` that has one."""
     rows = connection.execute(OLDEST_DUE, {"agents": list(agents)})
-    return {row.code: row.age for row in rows}
+    return {row.agent: row.age for row in rows}
 
 
 def receipts(connection: Connection) -> dict[tuple[str, str], int]:

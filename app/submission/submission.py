@@ -1,6 +1,6 @@
 """A validated message that is not stored yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,24 +10,27 @@ from connectors import base
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A message that passed every check, its addresses normalised and its agent chosen."""
+    """A message that passed every check, with normalised addresses and a chosen agent.
+
+    Its fields but `attachments` are the columns of the message.
+    """
 
     channel: str
     agent: str
     recipient: str
     profile: str = "default"
     sender: str | None = None
-    cc: Sequence[str] = ()
-    bcc: Sequence[str] = ()
+    cc: list[str] = field(default_factory=list)
+    bcc: list[str] = field(default_factory=list)
     reply_to: str | None = None
     subject: str | None = None
     body: str = ""
     html: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     payload: Any = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     attachments: Sequence[base.Attachment] = ()
     priority: int = 2
-    due_at: datetime | None = None
+    send_at: datetime | None = None
     expires_at: datetime | None = None
     reference: str | None = None

@@ -86,7 +86,6 @@ def validate(
     if faults:
         raise RefusedError(faults)
 
-    later = message.send_at is not None and message.send_at > now()
     own_time = {"timestamp": message.timestamp.isoformat()} if message.timestamp else {}
     return Submission(
         channel=channel,
@@ -105,7 +104,7 @@ def validate(
         metadata={**own_time, **message.metadata},
         attachments=files,
         priority=PRIORITIES[word] if isinstance(word := message.priority, str) else word,
-        due_at=message.send_at if later else None,
+        send_at=message.send_at,
         expires_at=message.expires_at,
         reference=message.reference,
     )

@@ -57,9 +57,9 @@ def rows(connection: Connection) -> list[tuple[str, list[str]]]:
 def test_a_conversation_is_made_once_and_found_ever_after(connection: Connection) -> None:
     first = conversations.key("sms", ANN, BOB)
     second = conversations.key("email", "ann@a.com", "bob@b.com")
-    made = conversations.thread(connection, [first, second, first])
+    made = conversations.find_or_create(connection, [first, second, first])
     assert len({*made.values()}) == 2
-    assert conversations.thread(connection, [second, first]) == made
+    assert conversations.find_or_create(connection, [second, first]) == made
     assert sorted(rows(connection)) == [
         ("email", ["ann@a.com", "bob@b.com"]),
         ("phone", [ANN, BOB]),
@@ -68,13 +68,13 @@ def test_a_conversation_is_made_once_and_found_ever_after(connection: Connection
 
 def test_participants_may_hold_any_character_of_an_array(connection: Connection) -> None:
     keys = [conversations.key("http", name, None) for name in ('a,"b"', "{c}", "\\d", "NULL", "ö")]
-    made = conversations.thread(connection, keys)
+    made = conversations.find_or_create(connection, keys)
     assert len({*made.values()}) == len(keys)
-    assert conversations.thread(connection, keys) == made
+    assert conversations.find_or_create(connection, keys) == made
 
 
 def test_nothing_asked_makes_nothing(connection: Connection) -> None:
-    assert conversations.thread(connection, []) == {}
+    assert conversations.find_or_create(connection, []) == {}
     assert rows(connection) == []
 
 
@@ -92,7 +92,7 @@ def test_first_messages_at_the_same_moment_share_one_conversation(database: str)
             with db.transaction() as connection:
                 # Each in an order of its own, which must not lead to a deadlock.
                 order = wanted[number % 5 :] + wanted[: number % 5]
-                found.append(conversations.thread(connection, order))
+                found.append(conversations.find_or_create(connection, order))
         return found
 
     with ThreadPoolExecutor(threads) as pool:
@@ -105,7 +105,7 @@ def test_first_messages_at_the_same_moment_share_one_conversation(database: str)
 def test_a_conversation_that_another_transaction_is_making_is_waited_for(database: str) -> None:
     key = conversations.key("sms", ANN, BOB)
     with ThreadPoolExecutor(1) as pool, db.transaction() as first, db.transaction() as second:
-        made = conversations.thread(first, [key])
+        made = conversations.find_or_create(first, [key])
         waiting = pool.submit(conversations.thread, second, [key])
         first.commit()
         assert waiting.result() == made

@@ -24,7 +24,7 @@ def outbox(connection: Connection) -> Outbox:
 
 def keep(outbox: Outbox, key: str, **fields: Any) -> None:
     said = Receipt(**{"key": key, "kind": "delivered", "provider_message_id": "p-1", **fields})
-    receipts.keep(outbox.connection, "gateway", [said], "sms")
+    receipts.store(outbox.connection, "gateway", [said], "sms")
 
 
 def keys(outbox: Outbox) -> list[str]:

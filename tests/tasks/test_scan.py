@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from app import db
 from app.outbox import claim as claims
-from app.outbox import control
+from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_scheduler
 from app.outbox.store import store
 from app.submission.submission import Submission
 from tests.servers import free_port
@@ -87,15 +87,15 @@ def test_nothing_is_queued_while_paused_and_all_of_it_afterwards(
     put()
     with db.transaction() as connection:
         if paused == "agent":
-            control.pause_agent(connection, "gateway", reason=None, by="test")
+            pause_agent(connection, "gateway", reason=None, by="test")
         else:
-            control.stop_scheduler(connection, by="test")
+            pause_scheduler(connection, by="test")
     assert scan().queued == 0
     with db.transaction() as connection:
         if paused == "agent":
-            control.resume_agent(connection, "gateway", by="test")
+            resume_agent(connection, "gateway", by="test")
         else:
-            control.start_scheduler(connection, by="test")
+            resume_scheduler(connection, by="test")
     assert scan().queued == 1
 
 

@@ -11,7 +11,7 @@ from app.api import security
 from app.api.operations import Operation, Section
 from app.api.problems import ProblemError
 from app.fields import ONE_LINE
-from app.outbox import control
+from app.outbox import pause as pauses
 from app.queries import overview
 from app.submission.schema import Request
 
@@ -78,7 +78,7 @@ def pause(code: str, body: Pause | None) -> AgentState:
     _check(code)
     reason = body.reason if body else None
     with db.transaction() as connection:
-        control.pause_agent(connection, code, reason=reason, by=security.client().name)
+        pauses.pause_agent(connection, code, reason=reason, by=security.client().name)
     return AgentState(code=code, paused=True, reason=reason)
 
 
@@ -89,7 +89,7 @@ def resume(code: str) -> AgentState:
     """Resume an agent. Does nothing where it is not paused."""
     _check(code)
     with db.transaction() as connection:
-        control.resume_agent(connection, code, by=security.client().name)
+        pauses.resume_agent(connection, code, by=security.client().name)
     return AgentState(code=code, paused=False, reason=None)
 
 

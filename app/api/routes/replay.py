@@ -12,7 +12,8 @@ from app.api.operations import Operation, Section
 from app.api.problems import FieldError, ProblemError, invalid
 from app.fields import Whole
 from app.models import Message
-from app.outbox import control, replay
+from app.outbox import replay
+from app.outbox.cancel import cancel as cancel_messages
 from app.queries.messages import Filter
 from app.queries.views import Status
 
@@ -49,7 +50,7 @@ class Replayed(BaseModel):
 
     dry_run: bool
     matched: int = Field(description="before this replay")
-    replayed: int = Field(description=f"up to {replay.BATCH} at once")
+    replayed: int = Field(description=f"up to {replay.REPLAY_BATCH} at once")
     remaining: int
     last_id: int | None
 
@@ -68,7 +69,7 @@ def cancel(message_id: int) -> Changed:
 
     Once this is answered with 200 it will not be sent; 409 says that it is too late.
     """
-    return _change(control.cancel, message_id)
+    return _change(cancel_messages, message_id)
 
 
 @section.serve(
@@ -85,7 +86,7 @@ def replay_one(message_id: int) -> Changed:
 
     Its tries start anew. 409 says that it has not ended, or was sent and may yet be delivered.
     """
-    return _change(control.replay, message_id)
+    return _change(replay.replay, message_id)
 
 
 @section.serve(

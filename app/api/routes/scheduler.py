@@ -10,8 +10,7 @@ from app import db
 from app.agents import agents
 from app.api import security
 from app.api.operations import Operation, Section
-from app.outbox import claim as claims
-from app.outbox import control
+from app.outbox import claim, pause
 from app.queries import overview
 
 section = Section("scheduler")
@@ -64,7 +63,7 @@ def stop() -> SchedulerView:
 def toggle() -> SchedulerView:
     """Stop the scheduler where it runs, and start it where it does not."""
     with db.transaction() as connection:
-        claims.lock(connection)  # so that two who toggle at once do not do the same
+        claim.lock(connection)  # so that two who toggle at once do not do the same
         return _set(connection, running=not overview.scheduler(connection).running)
 
 
@@ -74,12 +73,12 @@ def toggle() -> SchedulerView:
 def run_now() -> SchedulerView:
     """Scan at once. Sends nothing while the scheduler is stopped."""
     with db.transaction() as connection:
-        control.wake(connection)
+        pause.notify(connection)
         return _view(connection)
 
 
 def _set(connection: Connection, *, running: bool) -> SchedulerView:
-    change = control.start_scheduler if running else control.stop_scheduler
+    change = pause.resume_scheduler if running else pause.pause_scheduler
     change(connection, by=security.client().name)
     return _view(connection)
 

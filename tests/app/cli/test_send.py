@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from app import db
-from app.outbox import control
+from app.outbox.cancel import cancel
 from tests.app.cli.conftest import Postroom
 
 SMS = ("send", "--channel", "sms", "--to", "+1 804 555 1234", "--body", "Hello")
@@ -127,7 +127,7 @@ def test_wait_tells_people_of_a_cancelled_message(
     def take_back() -> None:
         while True:
             with db.transaction() as connection:
-                if control.cancel(connection, [1]):
+                if cancel(connection, [1]):
                     return
             pause.wait(0.01)
 

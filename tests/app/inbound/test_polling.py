@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from app import db
 from app.agents import Agents, agents
 from app.inbound import polling
-from app.outbox import control
-from app.outbox.settle import Outcome
+from app.outbox.outcome import Outcome
+from app.outbox.pause import pause_agent
 from connectors.base import (
     Accepted,
     Connector,
@@ -104,13 +104,13 @@ def send(outbox: Outbox) -> Callable[..., list[int]]:
     """Messages that their provider took, and that are due to be asked for."""
 
     def send(count: int = 1, agent: str = "mts", **values: Any) -> list[int]:
-        numbers = outbox.accept(count, agent=agent, **values)
+        numbers = outbox.store(count, agent=agent, **values)
         for claim in outbox.claim(**{agent: count}):
-            started = outbox.start(claim.message_id, claim.number)
+            started = outbox.start(claim.message_id, claim.token)
             assert started is not None
             taken = {"provider_message_id": f"p-{claim.message_id}", "polled": True}
             sent = Outcome(status="sent", result="accepted", **taken)
-            assert outbox.settle(started, claim.number, sent)
+            assert outbox.settle(started, claim.token, sent)
         make_due(outbox)
         return numbers
 
@@ -308,7 +308,7 @@ def test_a_paused_agent_is_asked_for_what_it_sent_before(
     outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
 ) -> None:
     [number] = send()
-    control.pause_agent(outbox.connection, "mts", reason="by hand", by="test")
+    pause_agent(outbox.connection, "mts", reason="by hand", by="test")
     provider.answer = staticmethod(says("delivered"))
     poll()
     assert outbox.status(number) == "delivered"

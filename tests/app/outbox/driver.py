@@ -1,6 +1,7 @@
-"""Drives the outbox: messages in any state, and what became of them."""
+"""A driver for outbox tests: create messages in any state, act on them, read them back."""
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,14 +10,16 @@ from sqlalchemy import Connection, Row, text
 from app import conversations
 from app.agents import Agents
 from app.outbox import claim as claims
-from app.outbox import settle as delivery
-from app.outbox import store as accept
 from app.outbox.claim import Claim
-from app.outbox.settle import Outcome, Started
+from app.outbox.outcome import Outcome
+from app.outbox.route import route
+from app.outbox.settle import Attempt, settle
+from app.outbox.start import Started, reject_suppressed, start
+from app.outbox.store import store
 from app.submission.submission import Submission
 
 LEASE = timedelta(seconds=60)
-TOOK = timedelta(milliseconds=120)
+DURATION = timedelta(milliseconds=120)
 SENT = Outcome(status="sent", result="accepted", code="202", provider_message_id="p-1")
 
 
@@ -29,25 +32,18 @@ class Outbox:
     def execute(self, statement: str, **values: Any) -> Any:
         return self.connection.execute(text(statement), values)
 
-    def accept(self, count: int = 1, **values: Any) -> list[int]:
-        """Messages as the API accepts them."""
-        submission = {
-            "channel": "sms",
-            "agent": "gateway",
-            "recipient": "+4915112345678",
-            "body": "hi",
-        }
-        kept = accept.accept(
-            self.connection, [Submission(**{**submission, **values})] * count, "tests"
-        )
-        return [one.id for one in kept]
+    def store(self, count: int = 1, **values: Any) -> list[int]:
+        """Store messages as the API does and return their ids."""
+        fields = {"channel": "sms", "agent": "gateway", "recipient": "+4915112345678", "body": "hi"}
+        stored = store(self.connection, [Submission(**{**fields, **values})] * count, "tests")
+        return [one.id for one in stored]
 
     def one(self, **values: Any) -> int:
-        [number] = self.accept(**values)
+        [number] = self.store(**values)
         return number
 
     def insert(self, **values: Any) -> int:
-        """A row written by SQL, as any other program may."""
+        """Insert a row by SQL, as any other program may."""
         row = {"channel": "sms", "recipient": "+4915112345678", "body": "hi", **values}
         statement = (
             f"INSERT INTO messages ({', '.join(row)})"
@@ -56,24 +52,24 @@ class Outbox:
         return int(self.execute(statement, **row).scalar_one())
 
     def at(self, number: int, status: str, *, attempts: int = 0, lease: str | None = None) -> int:
-        """Put a message at a status, as it would be found there."""
-        held = lease or ("1 minute" if status in {"queued", "sending"} else None)
+        """Set the status of a message, with the lease that belongs to it."""
+        until = lease or ("1 minute" if status in {"queued", "sending"} else None)
         self.execute(
-            "UPDATE messages SET status = :status, attempts = :attempts, claim = claim + 1,"
-            " lease_until = now() + CAST(:held AS interval),"
+            "UPDATE messages SET status = :status, attempts = :attempts,"
+            " claim_token = claim_token + 1, lease_until = now() + CAST(:lease AS interval),"
             " finished_at = CASE WHEN :status IN ('outbox', 'queued', 'sending', 'retry')"
             "  THEN NULL ELSE now() END"
             " WHERE id = :id",
             id=number,
             status=status,
             attempts=attempts,
-            held=held,
+            lease=until,
         )
         return number
 
-    def move(self, number: int, **moments: str) -> None:
-        """Set moments of a message, as intervals from now, e.g. `due_at="-1 minute"`."""
-        for column, interval in moments.items():
+    def move(self, number: int, **timestamps: str) -> None:
+        """Set timestamps of a message as intervals from now, e.g. `due_at="-1 minute"`."""
+        for column, interval in timestamps.items():
             self.execute(
                 f"UPDATE messages SET {column} = now() + CAST(:interval AS interval)"
                 " WHERE id = :id",
@@ -88,7 +84,7 @@ class Outbox:
         return str(self.row(number).status)
 
     def events(self, number: int) -> list[tuple[str | None, str]]:
-        """The statuses that a message left and took, oldest first."""
+        """Return the status changes of a message, oldest first."""
         rows = self.execute(
             "SELECT from_status, to_status FROM message_events WHERE message_id = :id ORDER BY id",
             id=number,
@@ -101,33 +97,39 @@ class Outbox:
         )
 
     def seconds_until(self, number: int, column: str) -> float | None:
-        """How long from now until a moment of the message."""
+        """Return the seconds from now until a timestamp of the message."""
         found = self.execute(
             f"SELECT extract(epoch FROM {column} - clock_timestamp()) FROM messages WHERE id = :id",
             id=number,
         ).scalar_one()
         return None if found is None else float(found)
 
-    def claim(self, **rooms: int) -> list[Claim]:
-        return claims.claim(self.connection, rooms or {"gateway": 100}, LEASE)
+    def claim(self, **capacities: int) -> list[Claim]:
+        return claims.claim(self.connection, capacities or {"gateway": 100}, LEASE)
 
-    def start(self, number: int, claim: int) -> Started | None:
-        return delivery.start(self.connection, number, claim, LEASE)
+    def start(self, number: int, token: int) -> Started | None:
+        started = start(self.connection, [Claim(number, "gateway", token)], LEASE)
+        return started[0] if started else None
 
     def started(self, **values: Any) -> tuple[Started, int]:
-        """A message under way, and its claim."""
+        """Return a message that is being sent, and its claim token."""
         number = self.one(**values)
         [claim] = [one for one in self.claim() if one.message_id == number]
-        started = self.start(number, claim.number)
+        started = self.start(number, claim.token)
         assert started is not None
-        return started, claim.number
+        return started, claim.token
 
-    def settle(self, started: Started, claim: int, outcome: Outcome = SENT) -> bool:
-        return delivery.settle(self.connection, started, claim, outcome, TOOK)
+    def reject_suppressed(self, number: int, token: int) -> bool:
+        return bool(reject_suppressed(self.connection, [Claim(number, "gateway", token)]))
 
-    def adopt(self, agents: Agents) -> None:
-        accept.adopt(self.connection, agents)
+    def settle(self, started: Started, token: int, outcome: Outcome = SENT) -> bool:
+        claim = replace(started.claim, token=token)
+        retry_lease = LEASE if outcome.on_celery else None
+        return bool(settle(self.connection, [Attempt(claim, outcome, DURATION, retry_lease)]))
+
+    def route(self, agents: Agents) -> None:
+        route(self.connection, agents)
 
     def conversation(self) -> int:
-        [number] = conversations.thread(self.connection, [("test", (uuid.uuid4().hex,))]).values()
-        return number
+        key = ("test", (uuid.uuid4().hex,))
+        return conversations.find_or_create(self.connection, [key])[key]

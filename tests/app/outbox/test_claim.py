@@ -9,8 +9,8 @@ import pytest
 from app import db
 from app.agents import Agents
 from app.outbox import claim as claims
-from app.outbox import control
 from app.outbox.claim import Claim
+from app.outbox.pause import pause_agent, pause_scheduler, resume_agent
 from tests.app.outbox.driver import LEASE, Outbox
 
 
@@ -46,9 +46,9 @@ def test_urgent_messages_go_first_and_among_equals_the_oldest(outbox: Outbox) ->
 
 
 def test_each_agent_gets_as_many_as_it_has_room_for(outbox: Outbox) -> None:
-    gateway = outbox.accept(5)
-    smtp = outbox.accept(5, agent="smtp", channel="email", recipient="a@example.com")
-    outbox.accept(5, agent="api", channel="http", recipient="/a")
+    gateway = outbox.store(5)
+    smtp = outbox.store(5, agent="smtp", channel="email", recipient="a@example.com")
+    outbox.store(5, agent="api", channel="http", recipient="/a")
     found = outbox.claim(gateway=2, smtp=4, absent=3)
     assert Counter(claim.agent for claim in found) == {"gateway": 2, "smtp": 4}
     assert {*claimed(found)} == {*gateway[:2], *smtp[:4]}
@@ -56,7 +56,7 @@ def test_each_agent_gets_as_many_as_it_has_room_for(outbox: Outbox) -> None:
 
 def test_the_room_is_for_all_priorities_together(outbox: Outbox) -> None:
     for priority in (3, 2, 1, 0):
-        outbox.accept(2, priority=priority)
+        outbox.store(2, priority=priority)
     assert len(outbox.claim(gateway=3)) == 3
     assert len(outbox.claim(gateway=3)) == 3
     assert len(outbox.claim(gateway=3)) == 2
@@ -66,7 +66,7 @@ def test_a_claim_leases_the_message_and_raises_its_number(outbox: Outbox) -> Non
     number = outbox.one()
     assert outbox.claim() == [Claim(number, "gateway", 1)]
     row = outbox.row(number)
-    assert (row.status, row.claim, row.attempts) == ("queued", 1, 0)
+    assert (row.status, row.claim_token, row.attempts) == ("queued", 1, 0)
     assert outbox.seconds_until(number, "lease_until") == pytest.approx(
         LEASE.total_seconds(), abs=30
     )
@@ -127,7 +127,7 @@ def test_no_moment_that_a_program_inserts_can_stop_the_scan(
     ordinary = outbox.one()
     outbox.insert(due_at=moment)
     outbox.insert(expires_at=moment)
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     assert ordinary in claimed(outbox.claim())
     outbox.claim()
     wait = claims.next_due(outbox.connection, ["gateway"])
@@ -135,7 +135,7 @@ def test_no_moment_that_a_program_inserts_can_stop_the_scan(
 
 
 def test_rows_that_another_transaction_holds_are_passed_over(outbox: Outbox) -> None:
-    first, second, third = outbox.accept(3)
+    first, second, third = outbox.store(3)
     with db.transaction() as connection:
         Outbox(connection).execute("SELECT FROM messages WHERE id = :id FOR UPDATE", id=second)
         assert claimed(outbox.claim(gateway=2)) == [first, third]
@@ -144,7 +144,7 @@ def test_rows_that_another_transaction_holds_are_passed_over(outbox: Outbox) -> 
 
 def test_two_scanners_at_once_never_claim_the_same(outbox: Outbox) -> None:
     scanners = 4
-    numbers = outbox.accept(400)
+    numbers = outbox.store(400)
     together = Barrier(scanners)
 
     def scan() -> list[int]:
@@ -176,23 +176,28 @@ def test_one_scan_at_a_time_holds_the_lock(database: str) -> None:
 
 def test_a_scan_knows_what_is_paused_and_held_and_not_yet_adopted(outbox: Outbox) -> None:
     state = claims.begin_scan(outbox.connection)
-    assert (state.running, state.paused, state.held, state.unadopted) == (True, set(), {}, False)
+    assert (state.running, state.paused_agents, state.in_flight, state.has_unrouted) == (
+        True,
+        set(),
+        {},
+        False,
+    )
 
-    outbox.accept(5)
+    outbox.store(5)
     outbox.claim(gateway=2)
     outbox.at(outbox.one(), "sending")
     outbox.at(outbox.one(), "retry", lease="1 minute")
     outbox.at(outbox.one(agent="smtp", channel="email", recipient="a@b.cd"), "queued")
     outbox.at(outbox.one(agent="api", channel="http"), "sent")
-    control.pause_agent(outbox.connection, "api", reason=None, by="ann")
-    control.pause_agent(outbox.connection, "x", reason=None, by="ann")
-    control.resume_agent(outbox.connection, "x", by="ann")
+    pause_agent(outbox.connection, "api", reason=None, by="ann")
+    pause_agent(outbox.connection, "x", reason=None, by="ann")
+    resume_agent(outbox.connection, "x", by="ann")
     outbox.insert()
     state = claims.begin_scan(outbox.connection)
-    assert state.held == {"gateway": 4, "smtp": 1}
-    assert (state.running, state.paused, state.unadopted) == (True, {"api"}, True)
+    assert state.in_flight == {"gateway": 4, "smtp": 1}
+    assert (state.running, state.paused_agents, state.has_unrouted) == (True, {"api"}, True)
 
-    control.stop_scheduler(outbox.connection, by="ann")
+    pause_scheduler(outbox.connection, by="ann")
     assert not claims.begin_scan(outbox.connection).running
 
 
@@ -213,7 +218,7 @@ def test_what_lacks_its_agent_or_conversation_is_to_be_adopted(
     outbox: Outbox, column: str, value: str, unadopted: bool
 ) -> None:
     outbox.execute(f"UPDATE messages SET {column} = {value} WHERE id = :id", id=outbox.one())
-    assert claims.begin_scan(outbox.connection).unadopted is unadopted
+    assert claims.begin_scan(outbox.connection).has_unrouted is unadopted
 
 
 # Back again
@@ -229,9 +234,9 @@ def test_a_claim_that_is_given_back_is_due_again_and_its_tasks_are_stale(
     claims.give_back(outbox.connection, [claim])
     row = outbox.row(number)
     assert (row.status, row.attempts, row.lease_until) == (becomes, attempts, None)
-    assert outbox.start(number, claim.number) is None
+    assert outbox.start(number, claim.token) is None
     [again] = outbox.claim()
-    assert again.number > claim.number
+    assert again.token > claim.token
 
 
 @pytest.mark.parametrize("status", ["sending", "sent", "cancelled"])
@@ -255,7 +260,7 @@ def test_a_claim_that_is_older_than_the_message_is_not_given_back(outbox: Outbox
     [new] = outbox.claim()
     claims.give_back(outbox.connection, [old])
     assert outbox.status(number) == "queued"
-    assert outbox.start(number, new.number) is not None
+    assert outbox.start(number, new.token) is not None
 
 
 # When the next one is due
@@ -277,7 +282,7 @@ def test_nothing_is_due_next_where_nothing_waits(outbox: Outbox) -> None:
 
 
 def test_what_waits_for_room_is_due_now(outbox: Outbox) -> None:
-    outbox.accept(3)
+    outbox.store(3)
     outbox.claim(gateway=2)
     assert next_due(outbox) == 0
 

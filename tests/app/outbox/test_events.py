@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import create_engine
 
 from app import db
-from app.outbox import control
+from app.outbox.pause import resume_agent, resume_scheduler
+from app.outbox.replay import replay
 from tests.app.outbox.driver import Outbox
 
 
@@ -31,7 +32,7 @@ def test_every_change_of_status_leaves_an_event_whoever_makes_it(outbox: Outbox)
 
 
 def test_a_change_of_many_messages_leaves_an_event_for_each(outbox: Outbox) -> None:
-    numbers = outbox.accept(50)
+    numbers = outbox.store(50)
     outbox.execute("UPDATE messages SET status = 'cancelled' WHERE id % 2 = 0")
     for number in numbers:
         assert len(outbox.events(number)) == (1 if number % 2 else 2)
@@ -66,7 +67,7 @@ def test_the_bell_rings_once_a_transaction_however_much_it_brings(
     with listener(database) as listening:
         with db.transaction() as connection:
             inside = Outbox(connection)
-            inside.accept(20)
+            inside.store(20)
             inside.insert()
             inside.execute("UPDATE messages SET priority = 0")
         assert heard(listening, outbox) == 1
@@ -85,10 +86,10 @@ def test_the_bell_does_not_ring_for_what_is_rolled_back(outbox: Outbox, database
     [
         (lambda outbox: outbox.one(), True),
         (lambda outbox: outbox.insert(), True),
-        (lambda outbox: control.replay(outbox.connection, [1]), True),
+        (lambda outbox: replay(outbox.connection, [1]), True),
         (lambda outbox: outbox.at(1, "retry"), True),
-        (lambda outbox: control.resume_agent(outbox.connection, "x", by="ann"), True),
-        (lambda outbox: control.start_scheduler(outbox.connection, by="ann"), True),
+        (lambda outbox: resume_agent(outbox.connection, "x", by="ann"), True),
+        (lambda outbox: resume_scheduler(outbox.connection, by="ann"), True),
         (lambda outbox: outbox.at(1, "retry", lease="1 minute"), False),
         (lambda outbox: outbox.at(1, "queued"), False),
         (lambda outbox: outbox.at(1, "sent"), False),

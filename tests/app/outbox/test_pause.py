@@ -8,18 +8,18 @@ import pytest
 
 from app import db
 from app.outbox import claim as claims
-from app.outbox import control
 from app.outbox import settle as delivery
+from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_scheduler
 from tests.app.outbox.driver import LEASE, Outbox
 
 PAUSES: dict[str, tuple[Any, Any]] = {
     "agent": (
-        lambda connection: control.pause_agent(connection, "gateway", reason="why", by="ann"),
-        lambda connection: control.resume_agent(connection, "gateway", by="ann"),
+        lambda connection: pause_agent(connection, "gateway", reason="why", by="ann"),
+        lambda connection: resume_agent(connection, "gateway", by="ann"),
     ),
     "scheduler": (
-        lambda connection: control.stop_scheduler(connection, by="ann"),
-        lambda connection: control.start_scheduler(connection, by="ann"),
+        lambda connection: pause_scheduler(connection, by="ann"),
+        lambda connection: resume_scheduler(connection, by="ann"),
     ),
 }
 
@@ -34,7 +34,7 @@ def scan(connection: Any) -> list[claims.Claim] | None:
     if not claims.try_lock(connection):
         return None
     state = claims.begin_scan(connection)
-    if not state.running or "gateway" in state.paused:
+    if not state.running or "gateway" in state.paused_agents:
         return []
     return claims.claim(connection, {"gateway": 100}, LEASE)
 
@@ -66,8 +66,8 @@ def test_a_pause_takes_back_what_is_not_yet_being_sent(
     row = outbox.row(number)
     assert (row.status, row.attempts) == (becomes, attempts)
     if is_called_back:
-        assert (row.lease_until, row.claim) == (None, before.claim + 1)
-        assert outbox.start(number, before.claim) is None
+        assert (row.lease_until, row.claim_token) == (None, before.claim_token + 1)
+        assert outbox.start(number, before.claim_token) is None
     else:
         assert row == before
 
@@ -75,8 +75,8 @@ def test_a_pause_takes_back_what_is_not_yet_being_sent(
 def test_a_pause_of_one_agent_leaves_the_others_alone(outbox: Outbox) -> None:
     smtp = outbox.one(agent="smtp", channel="email", recipient="a@example.com")
     [claim] = outbox.claim(smtp=1)
-    control.pause_agent(outbox.connection, "gateway", reason=None, by="ann")
-    assert outbox.start(smtp, claim.number) is not None
+    pause_agent(outbox.connection, "gateway", reason=None, by="ann")
+    assert outbox.start(smtp, claim.token) is not None
 
 
 def test_what_is_paused_accepts_and_sends_once_it_is_resumed(
@@ -109,13 +109,13 @@ def test_to_pause_and_to_resume_twice_is_to_do_it_once(
 
 
 def test_who_paused_and_why_is_kept(outbox: Outbox) -> None:
-    control.pause_agent(outbox.connection, "gateway", reason="why", by="ann")
+    pause_agent(outbox.connection, "gateway", reason="why", by="ann")
     row = outbox.execute("SELECT * FROM agent_states").one()
     assert (row.agent, row.paused, row.reason, row.changed_by) == ("gateway", True, "why", "ann")
-    control.resume_agent(outbox.connection, "gateway", by="bob")
+    resume_agent(outbox.connection, "gateway", by="bob")
     row = outbox.execute("SELECT * FROM agent_states").one()
     assert (row.agent, row.paused, row.reason, row.changed_by) == ("gateway", False, None, "bob")
-    control.stop_scheduler(outbox.connection, by="eve")
+    pause_scheduler(outbox.connection, by="eve")
     row = outbox.execute("SELECT * FROM scheduler_state").one()
     assert (row.running, row.changed_by) == (False, "eve")
 
@@ -161,7 +161,7 @@ def test_a_task_that_meets_a_pause_half_way_sends_nothing(
     status: str,
 ) -> None:
     number = outbox.at(outbox.one(), status, lease="1 minute")
-    claim = outbox.row(number).claim
+    claim = outbox.row(number).claim_token
     with ThreadPoolExecutor(1) as pool, db.autocommit() as other:
         with db.transaction() as pausing:
             pause[0](pausing)
@@ -175,7 +175,7 @@ def test_a_task_that_meets_a_pause_half_way_sends_nothing(
 def test_after_a_pause_has_committed_nothing_is_queued_or_started_whatever_raced_with_it(
     outbox: Outbox, pause: tuple[Any, Any]
 ) -> None:
-    outbox.accept(200)
+    outbox.store(200)
 
     def carry() -> int:
         started = 0
@@ -184,7 +184,7 @@ def test_after_a_pause_has_committed_nothing_is_queued_or_started_whatever_raced
                 found = scan(connection) or []
             for claim in found[:20]:
                 with db.autocommit() as connection:
-                    if delivery.start(connection, claim.message_id, claim.number, LEASE):
+                    if delivery.start(connection, claim.message_id, claim.token, LEASE):
                         started += 1
         return started
 

@@ -149,7 +149,7 @@ def test_a_start_probes_the_suppression_list_once_for_each_address(outbox: Outbo
         outbox,
         delivery.START,
         id=number,
-        claim=claim.number,
+        claim=claim.token,
         lease=LEASE.total_seconds(),
         fetch_limit=FETCH_LIMIT.total_seconds(),
     )

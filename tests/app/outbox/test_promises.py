@@ -26,17 +26,22 @@ from app import db
 from app.agents import Agents
 from app.models import OUTBOUND_STATUSES
 from app.outbox import claim as claims
-from app.outbox import control
 from app.outbox import settle as delivery
-from app.outbox import store as accept
-from app.outbox.settle import Outcome, Started
+from app.outbox.cancel import cancel
+from app.outbox.expire import expire
+from app.outbox.outcome import Outcome
+from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_scheduler
+from app.outbox.replay import replay
+from app.outbox.rescue import rescue
+from app.outbox.start import Started
+from app.outbox.states import CANCELLABLE, REPLAYABLE
 from tests.app.outbox.driver import LEASE, SENT, Outbox
 from tests.app.outbox.legal_steps import FINAL, STEPS, TAKES_A_LATE_ACCEPTANCE, WAITING
 
 TRIES = 3  # of the agent `gateway`; `api` holds what is uncertain
 MAX_IN_FLIGHT = 4
 MAX_MESSAGES = 10
-HELD = Outcome(status="retry", result="uncertain", code="timeout", held=LEASE)
+HELD = Outcome(status="retry", result="uncertain", code="timeout", on_celery=True)
 OUTCOMES = st.sampled_from(
     [
         SENT,
@@ -108,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         """A task of the current claim or an older one; mostly of a message that has not ended."""
         alive = [number for number, status in self.statuses.items() if status not in FINAL]
         number = alive[pick % len(alive)] if alive and age == 0 else self._pick(pick)
-        return Task(number, self.outbox.row(number).claim - age)
+        return Task(number, self.outbox.row(number).claim_token - age)
 
     def _accept(self, agent: str) -> int:
         channel = "sms" if agent == "gateway" else "http"
@@ -156,23 +161,23 @@ class Machine(RuleBasedStateMachine):
         with db.transaction() as connection:
             assert claims.try_lock(connection)
             state = claims.begin_scan(connection)
-            assert (state.running, state.paused) == (self.running, self.paused)
+            assert (state.running, state.paused_agents) == (self.running, self.paused)
             if not state.running:
                 return
-            if state.unadopted:
+            if state.has_unrouted:
                 accept.adopt(connection, self.agents)
             rooms = {
                 code: room
                 for code in ("gateway", "api")
-                if code not in state.paused
-                and (room := MAX_IN_FLIGHT - state.held.get(code, 0)) > 0
+                if code not in state.paused_agents
+                and (room := MAX_IN_FLIGHT - state.in_flight.get(code, 0)) > 0
             }
             found = claims.claim(connection, rooms, LEASE)
         for claim in found:
             assert self.running
             assert claim.agent not in self.paused
             row = self.outbox.row(claim.message_id)
-            assert (row.claim, row.agent) == (claim.number, claim.agent)
+            assert (row.claim_token, row.agent) == (claim.token, claim.agent)
         held = self._held()
         assert all(held.get(claim.agent, 0) <= MAX_IN_FLIGHT for claim in found)
 
@@ -196,14 +201,14 @@ class Machine(RuleBasedStateMachine):
             return None
         assert task not in self.begun, "one start a claim"
         self.begun.add(task)
-        assert before.claim == task.claim
+        assert before.claim_token == task.claim
         assert before.status in {"queued", "retry"}
         assert before.lease_until is not None
         assert moments.is_due
         assert not moments.is_over
         assert self.running
         assert self.messages[task.message] not in self.paused
-        assert started.tries == before.attempts + 1
+        assert started.attempt == before.attempts + 1
         self.sendings.append(Sending(started, task.claim))
         return self.sendings[-1]
 
@@ -215,10 +220,10 @@ class Machine(RuleBasedStateMachine):
         settled = self.outbox.settle(sending.started, sending.claim, outcome)
         after = self.outbox.row(number)
 
-        ours = before.status == "sending" and before.claim == sending.claim
+        ours = before.status == "sending" and before.claim_token == sending.claim
         late = (
             outcome.status == "sent"
-            and before.claim > sending.claim
+            and before.claim_token > sending.claim
             and before.status in TAKES_A_LATE_ACCEPTANCE
         )
         assert settled == (ours or late)
@@ -242,7 +247,7 @@ class Machine(RuleBasedStateMachine):
             delivery.release(self.connection, task.message, task.claim, wait, "waits")
         after = self.outbox.row(task.message)
         assert after.attempts == before.attempts
-        if (before.claim, before.lease_until is None) != (task.claim, False):
+        if (before.claim_token, before.lease_until is None) != (task.claim, False):
             assert after == before
 
     # Time
@@ -267,10 +272,10 @@ class Machine(RuleBasedStateMachine):
 
     def _sweep(self) -> None:
         lost = self.outbox.execute("SELECT * FROM messages WHERE lease_until < now()").all()
-        assert claims.sweep(self.connection, self.agents) == len(lost)
+        assert rescue(self.connection, self.agents) == len(lost)
         for before in lost:
             after = self.outbox.row(before.id)
-            assert after.claim == before.claim + 1
+            assert after.claim_token == before.claim_token + 1
             if before.status != "sending":
                 assert after.status == ("retry" if before.attempts else "outbox")
             elif before.agent == "api":
@@ -279,7 +284,7 @@ class Machine(RuleBasedStateMachine):
                 assert after.status == ("failed" if before.attempts >= TRIES else "retry")
 
     def _expire(self) -> None:
-        control.expire(self.connection)
+        expire(self.connection)
         left = self.outbox.execute(
             "SELECT count(*) FROM messages WHERE expires_at <= now()"
             " AND status IN ('outbox', 'queued', 'retry')"
@@ -292,26 +297,22 @@ class Machine(RuleBasedStateMachine):
     def cancel_or_replay(self, pick: int, cancels: bool) -> None:
         number = self._pick(pick)
         before = self.outbox.status(number)
-        change, allowed = (
-            (control.cancel, control.CANCELLABLE)
-            if cancels
-            else (control.replay, control.REPLAYABLE)
-        )
+        change, allowed = (cancel, CANCELLABLE) if cancels else (replay, REPLAYABLE)
         assert change(self.connection, [number]) == [number] * (before in allowed)
 
     @rule(what=st.sampled_from(["gateway", "gateway", "api", "everything"]))
     def pause_or_resume(self, what: str) -> None:
         with db.transaction() as connection:
             if self.paused:
-                control.resume_agent(connection, self.paused.pop(), by="tests")
+                resume_agent(connection, self.paused.pop(), by="tests")
             elif not self.running:
-                control.start_scheduler(connection, by="tests")
+                resume_scheduler(connection, by="tests")
                 self.running = True
             elif what == "everything":
-                control.stop_scheduler(connection, by="tests")
+                pause_scheduler(connection, by="tests")
                 self.running = False
             else:
-                control.pause_agent(connection, what, reason=None, by="tests")
+                pause_agent(connection, what, reason=None, by="tests")
                 self.paused.add(what)
 
     # Promises
@@ -355,7 +356,7 @@ class Machine(RuleBasedStateMachine):
             " FROM attempts GROUP BY message_id, claim, is_lost"
         )
         for row in rows:
-            assert Task(row.message_id, row.claim) in self.begun
+            assert Task(row.message_id, row.claim_token) in self.begun
             assert row.many == 1
 
     def teardown(self) -> None:
@@ -370,7 +371,7 @@ class Machine(RuleBasedStateMachine):
         self.running = True
         self.outbox.execute("DELETE FROM agent_states")
         self.outbox.execute("UPDATE scheduler_state SET running = true")
-        claims.sweep(self.connection, self.agents)
+        rescue(self.connection, self.agents)
         for _ in range(2 + len(self.messages)):
             for task in self._scan_all():
                 started = self.outbox.start(task.message, task.claim)
@@ -382,7 +383,7 @@ class Machine(RuleBasedStateMachine):
     def _scan_all(self) -> Iterator[Task]:
         accept.adopt(self.connection, self.agents)
         for claim in self.outbox.claim(gateway=MAX_IN_FLIGHT, api=MAX_IN_FLIGHT):
-            yield Task(claim.message_id, claim.number)
+            yield Task(claim.message_id, claim.token)
 
 
 @pytest.mark.timeout(420)  # hypothesis shrinks a failure for up to 300 s

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from app.outbox import control, receipts
-from app.outbox.settle import Outcome
+from app.outbox import receipts
+from app.outbox.outcome import Outcome
+from app.outbox.purge import purge_receipts
+from app.outbox.replay import replay
 from connectors.base import Receipt
 from tests.app.outbox.driver import SENT, Outbox
 
@@ -38,7 +40,7 @@ def receipt(kind: str, **fields: Any) -> Receipt:
 @pytest.fixture
 def keep(outbox: Outbox) -> Callable[..., int]:
     def keep(*given: Receipt, agent: str = "gateway") -> int:
-        return receipts.keep(outbox.connection, agent, given, "sms")
+        return receipts.store(outbox.connection, agent, given, "sms")
 
     return keep
 
@@ -80,7 +82,7 @@ def test_a_receipt_moves_its_message_and_is_kept(outbox, send, keep, kind, statu
     row = outbox.row(number)
     assert (row.status, row.error_code) == (status, code)
     if status != "sent":
-        assert row.reason == f"the provider reports it as {status}: unknown handset"
+        assert row.reason == f"reported as {status} by the provider: unknown handset"
         assert outbox.events(number)[-1] == ("sent", status)
     [found] = kept(outbox, number)
     assert (found.agent, found.kind, found.code, found.detail) == (
@@ -127,10 +129,10 @@ def test_a_receipt_by_our_own_id_tells_that_a_doubtful_message_was_sent(
 def test_a_message_known_to_be_delivered_is_not_tried_again(outbox, send, keep) -> None:
     again = Outcome(status="retry", result="uncertain", code="timeout")
     number = send(again)
-    claim = outbox.row(number).claim
+    claim = outbox.row(number).claim_token
     keep(receipt("delivered", provider_message_id=None, message_uid=str(outbox.row(number).uid)))
     assert outbox.status(number) == "delivered"
-    assert outbox.row(number).claim > claim, "so that a waiting task is turned away"
+    assert outbox.row(number).claim_token > claim, "so that a waiting task is turned away"
     assert outbox.claim() == []
 
 
@@ -176,9 +178,9 @@ def test_a_receipt_of_nobodys_message_is_kept_and_forgotten_in_time(outbox, keep
     assert keep(receipt("delivered", message_uid=str(uuid.uuid4()))) == 1
     assert keep(receipt("delivered", message_uid="garbled")) == 1
     receipts.match_all(outbox.connection)
-    assert receipts.forget(outbox.connection, receipts.WAIT_FOR_MESSAGE) == 0
+    assert purge_receipts(outbox.connection, receipts.MATCH_WINDOW) == 0
     outbox.execute("UPDATE receipts SET received_at = now() - interval '2 hours'")
-    assert receipts.forget(outbox.connection, receipts.WAIT_FOR_MESSAGE) == 2
+    assert purge_receipts(outbox.connection, receipts.MATCH_WINDOW) == 2
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_contradictory_receipts_end_alike_in_every_order(
     outbox, keep, channel, agent, recipient, last
 ) -> None:
     for number, order in enumerate(permutations(MOVING)):
-        [message] = outbox.accept(channel=channel, agent=agent, recipient=recipient)
+        [message] = outbox.store(channel=channel, agent=agent, recipient=recipient)
         outbox.at(message, "sent")
         provider_id = f"p-{number}"
         outbox.execute(
@@ -247,7 +249,7 @@ def test_of_a_mail_to_several_only_its_own_recipient_counts(
     outbox, keep, recipient, status
 ) -> None:
     mail = {"channel": "email", "agent": "smtp", "recipient": "Ann <ann@example.com>"}
-    [number] = outbox.accept(cc=["copy@example.com"], **mail)
+    [number] = outbox.store(cc=["copy@example.com"], **mail)
     outbox.at(number, "sent")
     uid = str(outbox.row(number).uid)
     keep(
@@ -261,15 +263,15 @@ def test_of_a_mail_to_several_only_its_own_recipient_counts(
 def test_receipts_of_an_earlier_sending_do_not_move_a_replayed_message(outbox, send, keep) -> None:
     number = send()
     keep(receipt("bounced"))
-    assert control.replay(outbox.connection, [number]) == [number]
+    assert replay(outbox.connection, [number]) == [number]
     keep(receipt("failed"))
     assert outbox.status(number) == "outbox"
 
     [claim] = outbox.claim()
-    started = outbox.start(number, claim.number)
+    started = outbox.start(number, claim.token)
     assert started is not None
     second = Outcome(status="sent", result="accepted", provider_message_id="p-2")
-    assert outbox.settle(started, claim.number, second)
+    assert outbox.settle(started, claim.token, second)
     assert outbox.status(number) == "sent"
     keep(receipt("failed"))
     assert outbox.status(number) == "sent"
@@ -316,7 +318,7 @@ def test_what_says_so_suppresses_its_recipient(outbox, send, keep, kind, reason,
 def test_only_an_address_that_the_message_went_to_can_be_suppressed_by_it(
     outbox, keep, recipient, suppressed
 ) -> None:
-    [number] = outbox.accept(
+    [number] = outbox.store(
         channel="email", agent="smtp", recipient="Ann <ann@example.com>",
         cc=["copy@example.com"], bcc=["hidden@example.com"],
     )  # fmt: skip

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from app.agents import Agents
-from app.outbox import claim as claims
-from app.outbox import control
-from app.outbox.settle import Outcome
+from app.outbox.cancel import cancel
+from app.outbox.outcome import Outcome
+from app.outbox.replay import replay
+from app.outbox.rescue import rescue
 from connectors.base import Reply
-from tests.app.outbox.driver import LEASE, SENT, Outbox
+from tests.app.outbox.driver import SENT, Outbox
 
 WAIT = timedelta(seconds=30)
 AGAIN = Outcome(status="retry", result="unavailable", code="503", reason="503: busy", wait=WAIT)
-HELD = Outcome(status="retry", result="unavailable", code="503", wait=WAIT, held=LEASE)
+HELD = Outcome(status="retry", result="unavailable", code="503", wait=WAIT, on_celery=True)
 FAILED = Outcome(status="failed", result="rejected", code="550", reason="550: no such user")
 UNKNOWN = Outcome(status="unknown", result="uncertain", code="timeout", reason="may have been sent")
 PUT_BACK = Outcome(status="outbox", result="misconfigured", code="401", reason="waits")
@@ -49,14 +50,18 @@ def test_the_outcome_is_recorded_with_its_attempt(
     assert outbox.settle(started, claim, outcome)
 
     row = outbox.row(number)
-    assert (row.status, row.attempts, row.claim) == (outcome.status, attempts, claim_after)
+    assert (row.status, row.attempts, row.claim_token) == (outcome.status, attempts, claim_after)
     assert (row.reason, row.error_code) == (outcome.reason, error_code)
     assert (row.finished_at is not None) == is_final
     assert (row.sent_at is not None) == (outcome is SENT)
     assert row.provider_message_id == ("p-1" if outcome is SENT else None)
     assert outbox.events(number)[-1] == ("sending", outcome.status)
     [attempt] = outbox.attempts(number)
-    assert (attempt.claim, attempt.agent, attempt.outcome) == (claim, "gateway", outcome.result)
+    assert (attempt.claim_token, attempt.agent, attempt.outcome) == (
+        claim,
+        "gateway",
+        outcome.result,
+    )
     assert (attempt.code, attempt.duration_ms) == (outcome.code, 120)
 
 
@@ -83,7 +88,7 @@ def test_a_held_retry_starts_with_the_next_claim_once_it_is_due(outbox: Outbox) 
     assert outbox.claim() == [], "the task that waits has it"
     again = outbox.start(number, claim + 1)
     assert again is not None
-    assert again.tries == 2
+    assert again.attempt == 2
 
 
 def test_a_retry_that_nobody_holds_is_found_by_the_scan(outbox: Outbox) -> None:
@@ -92,7 +97,7 @@ def test_a_retry_that_nobody_holds_is_found_by_the_scan(outbox: Outbox) -> None:
     assert outbox.start(started.message.id, claim + 1) is None
     outbox.move(started.message.id, due_at="-1 second")
     [again] = outbox.claim()
-    assert again.number == claim + 2
+    assert again.token == claim + 2
 
 
 @pytest.mark.parametrize("first", [SENT, AGAIN, HELD, FAILED, UNKNOWN, PUT_BACK])
@@ -110,7 +115,7 @@ def test_to_settle_again_changes_nothing(outbox: Outbox, first: Outcome, second:
 
 def lose(outbox: Outbox, agents: Agents, number: int) -> None:
     outbox.move(number, lease_until="-1 second")
-    assert claims.sweep(outbox.connection, agents) == 1
+    assert rescue(outbox.connection, agents) == 1
 
 
 @pytest.mark.parametrize("outcome", [AGAIN, HELD, FAILED, UNKNOWN, PUT_BACK])
@@ -131,12 +136,12 @@ def test_who_comes_after_the_lease_with_no_acceptance_changes_nothing(
         (lambda outbox, number: outbox.claim(), "queued"),
         (lambda outbox, number: outbox.at(number, "unknown"), "unknown"),
         (lambda outbox, number: outbox.at(number, "failed"), "failed"),
-        (lambda outbox, number: control.cancel(outbox.connection, [number]), "cancelled"),
+        (lambda outbox, number: cancel(outbox.connection, [number]), "cancelled"),
         (lambda outbox, number: outbox.at(number, "expired"), "expired"),
         (
             lambda outbox, number: (
                 outbox.at(number, "failed"),
-                control.replay(outbox.connection, [number]),
+                replay(outbox.connection, [number]),
             ),
             "outbox",
         ),
@@ -170,7 +175,7 @@ def test_an_acceptance_that_comes_after_the_lease_is_made_good(
 
     outbox.move(number, due_at="-1 second")
     assert outbox.claim() == []
-    assert outbox.start(number, row.claim) is None
+    assert outbox.start(number, row.claim_token) is None
     assert not outbox.settle(started, claim, late), "once is enough"
     assert len(replies(outbox, number)) == 1
 
@@ -193,11 +198,11 @@ def test_an_acceptance_that_comes_late_leaves_who_sends_it_again_alone(
     started, claim = outbox.started()
     lose(outbox, loaded_agents, started.message.id)
     [again] = outbox.claim()
-    second = outbox.start(started.message.id, again.number)
+    second = outbox.start(started.message.id, again.token)
     assert second is not None
     assert not outbox.settle(started, claim)
     assert outbox.status(started.message.id) == "sending"
-    assert outbox.settle(second, again.number)
+    assert outbox.settle(second, again.token)
 
 
 # Several recipients
@@ -220,7 +225,7 @@ def test_those_still_to_be_served_are_kept_until_another_try_says_otherwise(
     for outcome, left in tries:
         assert outbox.settle(started, claim, outcome)
         [again] = outbox.claim()
-        claim = again.number
+        claim = again.token
         found = outbox.start(number, claim)
         assert found is not None
         started = found
@@ -234,12 +239,12 @@ def test_a_replay_of_what_failed_goes_to_those_who_have_not_got_it(outbox: Outbo
     number = started.message.id
     outbox.settle(started, claim, Outcome(status="retry", result="unavailable", remaining=("b",)))
     [again] = outbox.claim()
-    second = outbox.start(number, again.number)
+    second = outbox.start(number, again.token)
     assert second is not None
-    outbox.settle(second, again.number, FAILED)
-    control.replay(outbox.connection, [number])
+    outbox.settle(second, again.token, FAILED)
+    replay(outbox.connection, [number])
     [third] = outbox.claim()
-    found = outbox.start(number, third.number)
+    found = outbox.start(number, third.token)
     assert found is not None
     assert found.message.remaining == ("b",)
 
@@ -249,10 +254,10 @@ def test_refusals_of_all_tries_are_kept(outbox: Outbox) -> None:
     first = Outcome(status="retry", result="unavailable", refused={"a": "no", "b": "full"})
     outbox.settle(started, claim, first)
     [again] = outbox.claim()
-    second = outbox.start(started.message.id, again.number)
+    second = outbox.start(started.message.id, again.token)
     assert second is not None
     last = Outcome(status="sent", result="accepted", refused={"b": "gone", "c\u00e9": "no"})
-    outbox.settle(second, again.number, last)
+    outbox.settle(second, again.token, last)
     refused = {"a": "no", "b": "gone", "c\u00e9": "no"}
     assert outbox.row(started.message.id).refused == refused
 

@@ -9,15 +9,17 @@ import pytest
 
 from app import db
 from app.agents import Agents
-from app.outbox import claim as claims
-from app.outbox import control
 from app.outbox import settle as delivery
-from app.outbox.settle import Outcome
+from app.outbox.cancel import cancel
+from app.outbox.expire import expire
+from app.outbox.outcome import Outcome
+from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_scheduler
+from app.outbox.rescue import rescue
 from tests.app.outbox.driver import LEASE, Outbox
 
 WAIT = timedelta(seconds=30)
 AGAIN = Outcome(status="retry", result="unavailable", code="503", reason="503: busy", wait=WAIT)
-HELD = Outcome(status="retry", result="unavailable", code="503", wait=WAIT, held=LEASE)
+HELD = Outcome(status="retry", result="unavailable", code="503", wait=WAIT, on_celery=True)
 FAILED = Outcome(status="failed", result="rejected", code="550", reason="550: no such user")
 UNKNOWN = Outcome(status="unknown", result="uncertain", code="timeout", reason="may have been sent")
 PUT_BACK = Outcome(status="outbox", result="misconfigured", code="401", reason="waits")
@@ -25,10 +27,10 @@ PUT_BACK = Outcome(status="outbox", result="misconfigured", code="401", reason="
 
 def test_to_start_takes_the_message_and_counts_the_try(outbox: Outbox) -> None:
     started, claim = outbox.started(subject="s", metadata={"k": 1}, priority=0)
-    assert (started.agent, started.profile, started.tries) == ("gateway", "default", 1)
+    assert (started.agent, started.profile, started.attempt) == ("gateway", "default", 1)
     assert (started.message.subject, started.message.metadata) == ("s", {"k": 1})
     row = outbox.row(started.message.id)
-    assert (row.status, row.attempts, row.claim) == ("sending", 1, claim)
+    assert (row.status, row.attempts, row.claim_token) == ("sending", 1, claim)
     assert outbox.seconds_until(row.id, "lease_until") == pytest.approx(60, abs=30)
     assert outbox.events(row.id)[-1] == ("queued", "sending")
 
@@ -59,16 +61,16 @@ def test_a_message_that_is_gone_is_not_started(outbox: Outbox) -> None:
     [
         lambda outbox, number, _: outbox.move(number, due_at="1 hour"),
         lambda outbox, number, _: outbox.move(number, expires_at="-1 second"),
-        lambda outbox, number, _: control.cancel(outbox.connection, [number]),
+        lambda outbox, number, _: cancel(outbox.connection, [number]),
         lambda outbox, number, _: (
             outbox.move(number, expires_at="-1 second"),
-            control.expire(outbox.connection),
+            expire(outbox.connection),
         ),
-        lambda outbox, *_: control.pause_agent(outbox.connection, "gateway", reason=None, by="a"),
-        lambda outbox, *_: control.stop_scheduler(outbox.connection, by="ann"),
+        lambda outbox, *_: pause_agent(outbox.connection, "gateway", reason=None, by="a"),
+        lambda outbox, *_: pause_scheduler(outbox.connection, by="ann"),
         lambda outbox, number, agents: (
             outbox.move(number, lease_until="-1 second"),
-            claims.sweep(outbox.connection, agents),
+            rescue(outbox.connection, agents),
         ),
     ],
     ids=["postponed", "too late", "cancelled", "expired", "paused", "stopped", "lost"],
@@ -79,7 +81,7 @@ def test_what_may_not_be_sent_any_more_is_not_started(
     number = outbox.one()
     [claim] = outbox.claim()
     meanwhile(outbox, number, loaded_agents)
-    assert outbox.start(number, claim.number) is None
+    assert outbox.start(number, claim.token) is None
     assert outbox.row(number).attempts == 0
 
 
@@ -91,17 +93,17 @@ def test_a_retry_that_a_send_under_way_left_behind_a_pause_is_not_started(
     started, claim = outbox.started()
     number = started.message.id
     if pause == "agent":
-        control.pause_agent(outbox.connection, "gateway", reason=None, by="ann")
+        pause_agent(outbox.connection, "gateway", reason=None, by="ann")
     else:
-        control.stop_scheduler(outbox.connection, by="ann")
+        pause_scheduler(outbox.connection, by="ann")
     assert outbox.settle(started, claim, HELD)
     outbox.move(number, due_at="-1 second")
     assert outbox.start(number, claim + 1) is None
 
     if pause == "agent":
-        control.resume_agent(outbox.connection, "gateway", by="ann")
+        resume_agent(outbox.connection, "gateway", by="ann")
     else:
-        control.start_scheduler(outbox.connection, by="ann")
+        resume_scheduler(outbox.connection, by="ann")
     assert outbox.start(number, claim + 1) is not None
 
 
@@ -111,7 +113,7 @@ def test_of_many_that_start_at_once_one_does(outbox: Outbox) -> None:
 
     def start(_: int) -> bool:
         with db.autocommit() as connection:
-            return delivery.start(connection, number, claim.number, LEASE) is not None
+            return delivery.start(connection, number, claim.token, LEASE) is not None
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(start, range(16))) == [False] * 15 + [True]
@@ -133,7 +135,7 @@ def test_the_profile_is_told_to_whom_may_start(
     outbox: Outbox, status: str, lease: str | None, profile: str | None
 ) -> None:
     number = outbox.at(outbox.one(profile="eu"), status, lease=lease)
-    claim = outbox.row(number).claim
+    claim = outbox.row(number).claim_token
     assert delivery.profile_of(outbox.connection, number, claim) == profile
     assert delivery.profile_of(outbox.connection, number, claim - 1) is None
 
@@ -148,11 +150,11 @@ def test_what_is_released_is_due_after_its_wait_and_counts_no_try(
     outbox: Outbox, attempts: int, lease: str | None, becomes: str
 ) -> None:
     number = outbox.at(outbox.one(), "queued", attempts=attempts)
-    claim = outbox.row(number).claim
+    claim = outbox.row(number).claim_token
     delivery.release(outbox.connection, number, claim, WAIT, "waits")
     row = outbox.row(number)
     assert (row.status, row.attempts, row.reason) == (becomes, attempts, "waits")
-    assert (row.lease_until, row.claim) == (None, claim + 1)
+    assert (row.lease_until, row.claim_token) == (None, claim + 1)
     assert outbox.seconds_until(number, "due_at") == pytest.approx(30, abs=15)
     assert outbox.attempts(number) == []
 
@@ -160,7 +162,7 @@ def test_what_is_released_is_due_after_its_wait_and_counts_no_try(
 def test_what_is_refused_fails_and_counts_no_try(outbox: Outbox) -> None:
     number = outbox.one()
     [claim] = outbox.claim()
-    delivery.refuse(outbox.connection, number, claim.number, "rate_limited", "over the limit")
+    delivery.refuse(outbox.connection, number, claim.token, "rate_limited", "over the limit")
     row = outbox.row(number)
     assert (row.status, row.error_code, row.reason) == ("failed", "rate_limited", "over the limit")
     assert (row.attempts, row.lease_until) == (0, None)
@@ -188,7 +190,7 @@ def test_only_what_the_claim_still_holds_is_released_or_refused(
 ) -> None:
     number = outbox.at(outbox.one(), status, lease=lease)
     before = outbox.row(number)
-    claim = before.claim + claim_off
+    claim = before.claim_token + claim_off
     if act == "release":
         delivery.release(outbox.connection, number, claim, WAIT, "waits")
     else:

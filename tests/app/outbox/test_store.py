@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app import db
 from app.agents import Agents
-from app.outbox import control
-from app.outbox import store as accept
+from app.outbox.replay import replay
+from app.outbox.store import store
 from app.submission.submission import Submission
 from connectors.base import Attachment
 from tests.app.outbox.driver import Outbox
@@ -41,7 +41,7 @@ def test_what_is_accepted_is_kept_word_for_word(outbox: Outbox) -> None:
         expires_at=later + timedelta(days=1),
         reference="ref-1",
     )
-    [kept] = accept.accept(outbox.connection, [submission], "shop")
+    [kept] = store(outbox.connection, [submission], "shop")
     row = outbox.row(kept.id)
     for name in {field.name for field in fields(Submission)} - {"attachments"}:
         assert getattr(row, name) == getattr(submission, name), name
@@ -55,7 +55,7 @@ def test_answers_have_the_order_of_what_was_given(outbox: Outbox) -> None:
         Submission(channel="sms", agent="gateway", recipient=f"+49151123{n:05}", reference=str(n))
         for n in range(1000)
     ]
-    kept = accept.accept(outbox.connection, submissions, "tests")
+    kept = store(outbox.connection, submissions, "tests")
     rows = outbox.execute("SELECT id, reference, conversation_id FROM messages").all()
     found = {row.id: (row.reference, row.conversation_id) for row in rows}
     assert [found[one.id] for one in kept] == [
@@ -65,7 +65,7 @@ def test_answers_have_the_order_of_what_was_given(outbox: Outbox) -> None:
 
 
 def test_nothing_given_keeps_nothing(outbox: Outbox) -> None:
-    assert accept.accept(outbox.connection, [], "tests") == []
+    assert store(outbox.connection, [], "tests") == []
     assert outbox.execute("SELECT count(*) FROM messages").scalar_one() == 0
 
 
@@ -80,7 +80,7 @@ def test_files_go_with_their_message_in_their_order(outbox: Outbox) -> None:
         Attachment("b.png", "image/png", url="https://example.com/b.png"),
         Attachment("empty", "text/plain", content=b""),
     ]
-    outbox.accept(attachments=[Attachment("other", "text/plain", content=b"x")])
+    outbox.store(attachments=[Attachment("other", "text/plain", content=b"x")])
     started, _ = outbox.started(attachments=files)
     assert list(started.message.attachments) == files
 
@@ -96,7 +96,7 @@ def test_messages_between_the_same_two_share_a_conversation(outbox: Outbox) -> N
 
 def test_what_is_rolled_back_was_never_accepted(outbox: Outbox) -> None:
     with db.transaction() as connection:
-        assert Outbox(connection).accept(2)
+        assert Outbox(connection).store(2)
         connection.rollback()
     for table in ("messages", "conversations", "message_events"):
         assert outbox.execute(f"SELECT count(*) FROM {table}").scalar_one() == 0
@@ -121,7 +121,7 @@ def test_what_the_database_cannot_keep_leaves_nothing(
 ) -> None:
     submission = {"channel": "sms", "agent": "gateway", "recipient": PHONE, **values}
     with pytest.raises((DBAPIError, ValueError)), db.transaction() as connection:
-        accept.accept(connection, [Submission(**submission)], "tests")
+        store(connection, [Submission(**submission)], "tests")
     assert outbox.execute("SELECT count(*) FROM messages").scalar_one() == 0
 
 
@@ -133,7 +133,7 @@ def test_channel_recipient_and_body_are_a_complete_message(
 ) -> None:
     number = outbox.insert(channel="sms", recipient="+49 151 123 456 78", body="hi")
     assert outbox.events(number) == [(None, "outbox")]
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
 
     row = outbox.row(number)
     assert (row.agent, row.profile, row.recipient) == ("gateway", "default", PHONE)
@@ -141,7 +141,7 @@ def test_channel_recipient_and_body_are_a_complete_message(
     assert outbox.events(number) == [(None, "outbox")], "to be adopted is no change of status"
 
     [claim] = outbox.claim()
-    started = outbox.start(number, claim.number)
+    started = outbox.start(number, claim.token)
     assert started is not None
     message = started.message
     assert (message.body, message.headers, message.metadata, message.cc) == ("hi", {}, {}, ())
@@ -154,7 +154,7 @@ def test_it_joins_the_conversation_that_the_api_began(
 ) -> None:
     first = outbox.one(recipient=PHONE)
     second = outbox.insert(recipient="+49 (151) 12345678")
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     assert outbox.row(first).conversation_id == outbox.row(second).conversation_id
 
 
@@ -185,7 +185,7 @@ def test_what_it_left_open_is_completed(
     outbox: Outbox, loaded_agents: Agents, values: dict[str, Any], kept: dict[str, Any]
 ) -> None:
     number = outbox.insert(**values)
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     row = outbox.row(number)
     assert {name: getattr(row, name) for name in kept} == kept
     assert row.status == "outbox", row.reason
@@ -227,7 +227,7 @@ def test_one_that_cannot_be_sent_fails_and_says_why(
 ) -> None:
     bad = outbox.insert(**values)
     good = outbox.insert()
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     row = outbox.row(bad)
     assert (row.status, row.error_code) == ("failed", "refused")
     assert row.reason.startswith(reason)
@@ -260,7 +260,7 @@ def test_one_that_chose_its_agent_is_checked_before_it_is_sent(
 ) -> None:
     number = outbox.insert(channel="email", recipient="ann@example.com", agent="gateway")
     assert outbox.claim() == [], "nobody has looked at it yet"
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     assert outbox.status(number) == "failed"
 
 
@@ -271,7 +271,7 @@ def test_a_bounded_number_is_adopted_at_once_and_the_rest_next_time(
     numbers = [outbox.insert() for _ in range(5)]
     adopted = []
     for _ in range(4):
-        outbox.adopt(loaded_agents)
+        outbox.route(loaded_agents)
         adopted.append([outbox.row(number).agent for number in numbers].count("gateway"))
     assert adopted == [2, 4, 5, 5]
 
@@ -282,10 +282,10 @@ def test_one_that_another_transaction_holds_is_left_for_later(
     number, other = outbox.insert(), outbox.insert()
     with db.transaction() as connection:
         Outbox(connection).execute("SELECT FROM messages WHERE id = :id FOR UPDATE", id=number)
-        outbox.adopt(loaded_agents)
+        outbox.route(loaded_agents)
     assert outbox.row(number).agent is None
     assert outbox.row(other).agent == "gateway"
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     assert outbox.row(number).agent == "gateway"
 
 
@@ -295,7 +295,7 @@ def test_what_has_ended_or_is_complete_is_not_adopted(
     cancelled = outbox.insert(status="cancelled")
     complete = outbox.one(recipient=PHONE)
     outbox.execute("UPDATE messages SET recipient = 'as it is' WHERE id = :id", id=complete)
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     assert outbox.row(cancelled).agent is None
     assert outbox.row(complete).recipient == "as it is"
 
@@ -304,8 +304,8 @@ def test_what_was_refused_is_checked_again_when_it_is_replayed(
     outbox: Outbox, loaded_agents: Agents
 ) -> None:
     number = outbox.insert(recipient="call me")
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     outbox.execute("UPDATE messages SET recipient = :phone WHERE id = :id", phone=PHONE, id=number)
-    assert control.replay(outbox.connection, [number]) == [number]
-    outbox.adopt(loaded_agents)
+    assert replay(outbox.connection, [number]) == [number]
+    outbox.route(loaded_agents)
     assert [claim.message_id for claim in outbox.claim()] == [number]

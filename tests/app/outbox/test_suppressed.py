@@ -6,9 +6,8 @@ import pytest
 
 from app import suppression
 from app.agents import Agents
-from app.outbox import control
-from app.outbox import settle as delivery
-from app.outbox.settle import Outcome
+from app.outbox.outcome import Outcome
+from app.outbox.replay import replay
 from tests.app.outbox.driver import Outbox
 
 PHONE = "+4915112345678"
@@ -34,7 +33,7 @@ def queued(outbox: Outbox, **values: Any) -> tuple[int, int]:
     number = outbox.one(**values)
     agent = values.get("agent", "gateway")
     [claim] = [one for one in outbox.claim(**{agent: 100}) if one.message_id == number]
-    return number, claim.number
+    return number, claim.token
 
 
 # When its sending begins
@@ -61,7 +60,7 @@ def test_what_was_suppressed_since_it_was_accepted_fails_at_its_start(
     entry = suppress(outbox, channel, address)
     assert outbox.start(number, claim) is None
     assert outbox.status(number) == "queued"
-    assert delivery.refuse_suppressed(outbox.connection, number, claim)
+    assert outbox.reject_suppressed(number, claim)
 
     row = outbox.row(number)
     assert (row.status, row.error_code, row.reason) == ("failed", "suppressed", str(entry))
@@ -88,7 +87,7 @@ def test_another_address_or_channel_holds_nothing_back(
 ) -> None:
     number, claim = queued(outbox, **values)
     suppress(outbox, channel, address)
-    assert not delivery.refuse_suppressed(outbox.connection, number, claim)
+    assert not outbox.reject_suppressed(number, claim)
     assert outbox.start(number, claim) is not None
 
 
@@ -96,10 +95,10 @@ def test_those_who_have_it_already_hold_nothing_back(outbox: Outbox) -> None:
     number, claim = queued(outbox, **MAIL)
     outbox.execute("UPDATE messages SET remaining = ARRAY['carl@example.com']")
     suppress(outbox, "email", "ann@example.com")
-    assert not delivery.refuse_suppressed(outbox.connection, number, claim)
+    assert not outbox.reject_suppressed(number, claim)
     suppress(outbox, "email", "carl@example.com")
     assert outbox.start(number, claim) is None
-    assert delivery.refuse_suppressed(outbox.connection, number, claim)
+    assert outbox.reject_suppressed(number, claim)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +121,8 @@ def test_only_who_holds_the_claim_fails_it(
     number = outbox.at(outbox.one(), status, lease=lease)
     suppress(outbox, "sms", PHONE)
     before = outbox.row(number)
-    claim = before.claim + claim_off
-    assert delivery.refuse_suppressed(outbox.connection, number, claim) is fails
+    claim = before.claim_token + claim_off
+    assert outbox.reject_suppressed(number, claim) is fails
     assert (outbox.row(number) != before) is fails
 
 
@@ -131,7 +130,7 @@ def test_what_may_not_start_for_another_reason_does_not_fail(outbox: Outbox) -> 
     number, claim = queued(outbox)
     suppress(outbox, "sms", PHONE)
     outbox.move(number, due_at="1 hour")
-    assert not delivery.refuse_suppressed(outbox.connection, number, claim)
+    assert not outbox.reject_suppressed(number, claim)
     assert outbox.status(number) == "queued"
 
 
@@ -140,11 +139,11 @@ def test_to_replay_it_fails_again_until_the_address_is_off_the_list(outbox: Outb
     entry = suppress(outbox, "sms", PHONE)
     for _ in range(2):
         assert outbox.start(number, claim) is None
-        assert delivery.refuse_suppressed(outbox.connection, number, claim)
+        assert outbox.reject_suppressed(number, claim)
         assert outbox.row(number).reason == str(entry)
-        assert control.replay(outbox.connection, [number]) == [number]
+        assert replay(outbox.connection, [number]) == [number]
         [again] = outbox.claim()
-        claim = again.number
+        claim = again.token
     suppression.remove(outbox.connection, entry.id)
     assert outbox.start(number, claim) is not None
 
@@ -227,15 +226,15 @@ def test_one_that_was_inserted_fails_when_it_is_adopted(
 ) -> None:
     entry = suppress(outbox, channel, address)
     number, good = outbox.insert(**values), outbox.insert(recipient="+4915187654321")
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     row = outbox.row(number)
     assert (row.status, row.error_code, row.reason) == ("failed", "suppressed", str(entry))
     assert row.finished_at is not None
     assert [claim.message_id for claim in outbox.claim()] == [good]
 
     suppression.remove(outbox.connection, entry.id)
-    control.replay(outbox.connection, [number])
-    outbox.adopt(loaded_agents)
+    replay(outbox.connection, [number])
+    outbox.route(loaded_agents)
     assert outbox.row(number).conversation_id is not None
 
 
@@ -248,7 +247,7 @@ def test_the_copies_of_one_that_was_inserted_are_normalised(
         cc=["Bob <Bob@EXAMPLE.com>", "c@xn--bcher-kva.example"],
         bcc=["D@EXAMPLE.com"],
     )
-    outbox.adopt(loaded_agents)
+    outbox.route(loaded_agents)
     row = outbox.row(number)
     assert row.cc == ["Bob <Bob@example.com>", "c@bücher.example"]
     assert row.bcc == ["D@example.com"]

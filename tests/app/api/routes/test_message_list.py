@@ -167,7 +167,7 @@ def test_the_statuses_of_the_api_are_those_of_the_table() -> None:
 
     from app.api.routes.replay import Replayable
     from app.models import OUTBOUND_STATUSES
-    from app.outbox.control import REPLAYABLE
+    from app.outbox.states import REPLAYABLE
     from app.queries.views import Status
 
     assert get_args(Status) == (*OUTBOUND_STATUSES, "received")

@@ -107,9 +107,9 @@ def rows(connection: Connection) -> Callable[[], int]:
 def test_a_receipt_moves_its_message(call, outbox) -> None:
     number = outbox.one(agent="twilio")
     [claim] = outbox.claim(twilio=1)
-    started = outbox.start(number, claim.number)
+    started = outbox.start(number, claim.token)
     assert started is not None
-    assert outbox.settle(started, claim.number, SENT)
+    assert outbox.settle(started, claim.token, SENT)
 
     assert call("status", STATUS).status_code == 204
     assert outbox.status(number) == "delivered"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from app import db
 from app.agents import Agents
 from app.limits import RateLimiter
-from app.outbox.deliver import Carrier
+from app.outbox.deliver import Deliverer
 from connectors.base import registry
 from tests.app.outbox.deliver.scripted import FILE, QUEUE_LEASE, Scripted
 from tests.app.outbox.driver import Outbox
@@ -36,8 +36,8 @@ def limiter(redis_url: str) -> Iterator[RateLimiter]:
 
 
 @pytest.fixture
-def carrier(outbox: Outbox, limiter: RateLimiter, loaded_agents: Agents) -> Carrier:
-    return Carrier(loaded_agents, limiter, QUEUE_LEASE)
+def carrier(outbox: Outbox, limiter: RateLimiter, loaded_agents: Agents) -> Deliverer:
+    return Deliverer(loaded_agents, limiter, QUEUE_LEASE)
 
 
 @pytest.fixture

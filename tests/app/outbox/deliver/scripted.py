@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from app.outbox.deliver import Carrier
+from app.outbox.deliver import Deliverer
 from connectors.base import (
     Accepted,
     Connector,
@@ -60,7 +60,7 @@ class Scripted(Connector[ConnectorSettings]):
         return answer
 
 
-def carry(outbox: Outbox, carrier: Carrier, number: int, agent: str = "gateway") -> Any:
+def carry(outbox: Outbox, carrier: Deliverer, number: int, agent: str = "gateway") -> Any:
     """Claim the message and deliver it."""
     [claim] = [one for one in outbox.claim(**{agent: 100}) if one.message_id == number]
-    return carrier.deliver(agent, number, claim.number)
+    return carrier.deliver(agent, number, claim.token)

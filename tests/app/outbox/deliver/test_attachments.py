@@ -10,7 +10,7 @@ from app.agents import Agents
 from app.attachments import resolve as attachments
 from app.attachments.resolve import FETCH_LIMIT
 from app.outbox import settle as delivery
-from app.outbox.deliver import Carrier
+from app.outbox.deliver import Deliverer
 from connectors.base import Attachment
 from tests.app.outbox.deliver.scripted import Scripted, carry
 from tests.app.outbox.driver import Outbox
@@ -35,7 +35,7 @@ def one(outbox: Outbox, url: str, agent: str = "gateway") -> int:
 
 
 def test_the_provider_is_given_the_bytes(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted], server: FileServer
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted], server: FileServer
 ) -> None:
     server.files["/a"] = Answer(body=b"%PDF")
     number = one(outbox, f"{server.url}/a")
@@ -58,7 +58,7 @@ def test_the_provider_is_given_the_bytes(
 )
 def test_without_its_file_a_message_is_not_sent(
     outbox: Outbox,
-    carrier: Carrier,
+    carrier: Deliverer,
     scripted: type[Scripted],
     server: FileServer,
     agent: str,
@@ -78,7 +78,7 @@ def test_without_its_file_a_message_is_not_sent(
 
 
 def test_a_file_that_is_there_the_next_time_goes_with_its_message(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted], server: FileServer
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted], server: FileServer
 ) -> None:
     server.files["/a"] = Answer(429)
     number = one(outbox, f"{server.url}/a")
@@ -91,7 +91,7 @@ def test_a_file_that_is_there_the_next_time_goes_with_its_message(
 
 
 def test_a_storage_that_is_not_set_up_pauses_nobody(
-    outbox: Outbox, carrier: Carrier, environment: pytest.MonkeyPatch
+    outbox: Outbox, carrier: Deliverer, environment: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         environment.setenv(name, "/nowhere")
@@ -108,7 +108,7 @@ def test_a_storage_that_is_not_set_up_pauses_nobody(
 
 def test_a_defect_of_ours_is_no_doubt_about_the_sending(
     outbox: Outbox,
-    carrier: Carrier,
+    carrier: Deliverer,
     scripted: type[Scripted],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -125,7 +125,7 @@ def test_a_defect_of_ours_is_no_doubt_about_the_sending(
 
 def test_no_connection_is_held_while_a_file_is_fetched(
     outbox: Outbox,
-    carrier: Carrier,
+    carrier: Deliverer,
     server: FileServer,
     connections_in_use: Callable[[], int],
 ) -> None:
@@ -157,6 +157,6 @@ def test_a_message_is_held_for_as_long_as_fetching_and_sending_may_take(
     [claim] = outbox.claim()
     lease = loaded_agents.send_lease("gateway")
     with db.autocommit() as connection:
-        started = delivery.start(connection, number, claim.number, lease)
+        started = delivery.start(connection, number, claim.token, lease)
     assert started is not None
     assert started.lease == lease + longer

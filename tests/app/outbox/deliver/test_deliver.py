@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from app import db
-from app.outbox import control
-from app.outbox.deliver import CELERY_RETRY_LIMIT, Carrier, CeleryRetry
+from app.outbox.cancel import cancel
+from app.outbox.deliver import CELERY_RETRY_LIMIT, CeleryRetry, Deliverer
+from app.outbox.pause import resume_agent
 from connectors.base import (
     Accepted,
     Misconfigured,
@@ -40,7 +41,7 @@ from tests.app.outbox.driver import Outbox
 )
 def test_each_answer_of_a_provider_has_its_outcome(
     outbox: Outbox,
-    carrier: Carrier,
+    carrier: Deliverer,
     scripted: type[Scripted],
     agent: str,
     answer: Any,
@@ -60,7 +61,7 @@ def test_each_answer_of_a_provider_has_its_outcome(
     if retry_seconds is None:
         assert done.retry is None
     else:
-        assert done.retry.claim == row.claim
+        assert done.retry.claim == row.claim_token
         low, high = (0.8, 1.2) if agent == "holding" else (1, 1)
         assert low * retry_seconds <= done.retry.wait.total_seconds() <= high * retry_seconds
         assert row.lease_until - row.due_at == QUEUE_LEASE
@@ -70,7 +71,7 @@ def test_each_answer_of_a_provider_has_its_outcome(
 
 
 def test_what_the_provider_says_is_kept(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     reply = Reply("thanks")
     refused = {"c@example.com": "550 no"}
@@ -87,7 +88,7 @@ def test_what_the_provider_says_is_kept(
 
 
 def test_the_provider_is_called_while_no_connection_is_held(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     held = db.engine().pool.checkedout()  # type: ignore[attr-defined]
     seen = []
@@ -103,7 +104,7 @@ def test_the_provider_is_called_while_no_connection_is_held(
 
 
 def test_the_tries_of_a_message_are_bounded(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     refused = {"c@example.com": "no"}
     scripted.answers = [Unavailable("503", "busy", refused=refused)] * 9
@@ -136,7 +137,7 @@ def test_the_tries_of_a_message_are_bounded(
 )
 def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter(
     outbox: Outbox,
-    carrier: Carrier,
+    carrier: Deliverer,
     scripted: type[Scripted],
     asked: timedelta,
     waits: timedelta,
@@ -148,11 +149,11 @@ def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter(
     row = outbox.row(number)
     assert outbox.seconds_until(number, "due_at") == pytest.approx(waits.total_seconds(), abs=30)
     assert (row.lease_until is not None) == is_held
-    assert done.retry == (CeleryRetry(waits, row.claim) if is_held else None)
+    assert done.retry == (CeleryRetry(waits, row.claim_token) if is_held else None)
 
 
 def test_the_retry_carries_on_with_those_who_have_not_got_it(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [
         Unavailable("451", remaining=("b", "c"), refused={"d": "no"}),
@@ -174,10 +175,10 @@ def test_the_retry_carries_on_with_those_who_have_not_got_it(
 
 
 def test_who_is_misconfigured_is_paused_and_keeps_its_messages(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [Misconfigured("401", "wrong key")]
-    first, second = outbox.accept(2)
+    first, second = outbox.store(2)
     claimed = {one.message_id: one.number for one in outbox.claim()}
     carrier.deliver("gateway", first, claimed[first])
     carrier.deliver("gateway", second, claimed[second])
@@ -186,16 +187,16 @@ def test_who_is_misconfigured_is_paused_and_keeps_its_messages(
         row = outbox.row(number)
         assert (row.status, row.attempts, row.lease_until) == ("outbox", 0, None)
     state = outbox.execute("SELECT * FROM agent_states").one()
-    assert (state.agent, state.paused, state.changed_by) == ("gateway", True, "postroom")
+    assert (state.agent, state.paused_agents, state.changed_by) == ("gateway", True, "postroom")
     assert state.reason == "401: wrong key"
 
-    control.resume_agent(outbox.connection, "gateway", by="ann")
+    resume_agent(outbox.connection, "gateway", by="ann")
     carry(outbox, carrier, first)
     assert outbox.status(first) == "sent"
 
 
 def test_a_profile_that_is_configured_no_more_fails_its_message_alone(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     for agent in ("gateway", "limited"):
         number = outbox.one(agent=agent, profile="gone")
@@ -212,17 +213,17 @@ def test_a_profile_that_is_configured_no_more_fails_its_message_alone(
 
 @pytest.mark.parametrize("agent", ["gateway", "limited"])
 def test_a_doubled_or_late_task_does_nothing(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted], agent: str
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted], agent: str
 ) -> None:
     number = outbox.one(agent=agent)
     [claim] = outbox.claim(**{agent: 1})
-    results = [carrier.deliver(agent, number, claim.number + off).result for off in (1, -1, 0, 0)]
+    results = [carrier.deliver(agent, number, claim.token + off).result for off in (1, -1, 0, 0)]
     assert results == ["stale", "stale", "accepted", "stale"]
     assert len(scripted.given) == 1
 
 
 def test_of_two_workers_with_the_same_task_one_sends(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     sending, go_on = threading.Event(), threading.Event()
 
@@ -234,11 +235,11 @@ def test_of_two_workers_with_the_same_task_one_sends(
     scripted.answers = [send]
     number = outbox.one()
     [claim] = outbox.claim()
-    worker = threading.Thread(target=carrier.deliver, args=("gateway", number, claim.number))
+    worker = threading.Thread(target=carrier.deliver, args=("gateway", number, claim.token))
     worker.start()
     assert sending.wait(60)
-    assert carrier.deliver("gateway", number, claim.number).result == "stale"
-    assert control.cancel(outbox.connection, [number]) == []
+    assert carrier.deliver("gateway", number, claim.token).result == "stale"
+    assert cancel(outbox.connection, [number]) == []
     go_on.set()
     worker.join()
     assert outbox.status(number) == "sent"
@@ -246,7 +247,7 @@ def test_of_two_workers_with_the_same_task_one_sends(
 
 
 def test_an_answer_after_the_lease_makes_no_retry(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     def send() -> SendError:
         outbox.at(number, "retry")

@@ -7,14 +7,14 @@ import fakeredis
 import pytest
 
 from app.agents import Agents
-from app.limits import RateLimiter, Capacity
-from app.outbox.deliver import LIMITER_OUTAGE_WAIT, Carrier
+from app.limits import Capacity, RateLimiter
+from app.outbox.deliver import LIMITER_OUTAGE_WAIT, Deliverer
 from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, carry
 from tests.app.outbox.driver import Outbox
 
 
 def test_over_its_limit_a_message_waits_without_a_try(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     results = [
         carry(outbox, carrier, number := outbox.one(agent="limited"), "limited").result
@@ -30,7 +30,7 @@ def test_over_its_limit_a_message_waits_without_a_try(
 
 
 def test_the_limit_of_a_profile_holds_that_profile_back(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     results = {}
     for profile in ("eu", "eu", "default"):
@@ -42,7 +42,7 @@ def test_the_limit_of_a_profile_holds_that_profile_back(
 
 
 def test_over_its_limit_a_message_fails_where_its_agent_says_reject(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     assert carry(outbox, carrier, outbox.one(agent="strict"), "strict").result == "accepted"
     number = outbox.one(agent="strict")
@@ -57,7 +57,7 @@ def test_while_redis_is_out_of_reach_no_limit_can_be_broken(
     outbox: Outbox, loaded_agents: Agents, scripted: type[Scripted], agent: str
 ) -> None:
     server = fakeredis.FakeServer()
-    carrier = Carrier(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
+    carrier = Deliverer(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
     number = outbox.one(agent=agent)
     server.connected = False
     assert carry(outbox, carrier, number, agent).result == "limited"
@@ -77,13 +77,13 @@ def test_who_has_no_limit_needs_no_redis(
 ) -> None:
     server = fakeredis.FakeServer()
     server.connected = False
-    carrier = Carrier(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
+    carrier = Deliverer(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
     assert carry(outbox, carrier, outbox.one()).result == "accepted"
 
 
 def test_no_connection_is_held_while_redis_is_asked(
     outbox: Outbox,
-    carrier: Carrier,
+    carrier: Deliverer,
     scripted: type[Scripted],
     connections_in_use: Callable[[], int],
     monkeypatch: pytest.MonkeyPatch,

@@ -15,7 +15,7 @@ from app import db, migrate
 from app.agents import agents
 from app.limits import RateLimiter
 from app.outbox import deliver as delivery
-from app.outbox.deliver import Carrier
+from app.outbox.deliver import Deliverer
 from connectors.base import (
     Accepted,
     Misconfigured,
@@ -73,9 +73,9 @@ def test_an_answer_is_recorded_as_soon_as_postgresql_is_back(
     with db.autocommit() as connection:
         number = Outbox(connection).one()
         [claim] = Outbox(connection).claim()
-    carrier = Carrier(agents(), limiter, QUEUE_LEASE)
+    carrier = Deliverer(agents(), limiter, QUEUE_LEASE)
     with caplog.at_level(logging.WARNING):
-        done = carrier.deliver("gateway", number, claim.number)
+        done = carrier.deliver("gateway", number, claim.token)
     assert len(pauses) >= 2
     assert "PostgreSQL is out of reach" in caplog.text
     with db.autocommit() as connection:
@@ -92,7 +92,7 @@ def test_an_answer_is_recorded_as_soon_as_postgresql_is_back(
 )
 def test_a_lost_connection_and_a_full_pool_are_outages_too(
     outbox: Outbox,
-    carrier: Carrier,
+    carrier: Deliverer,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
@@ -138,5 +138,5 @@ def test_an_answer_that_cannot_be_recorded_within_the_lease_is_given_up(
         [claim] = Outbox(connection).claim()
     lease = agents().send_lease("gateway").total_seconds()
     with pytest.raises(Exception, match=r"refused|closed"):
-        Carrier(agents(), limiter, QUEUE_LEASE).deliver("gateway", number, claim.number)
+        Deliverer(agents(), limiter, QUEUE_LEASE).deliver("gateway", number, claim.token)
     assert lease <= clock[0] < lease + 40

@@ -5,8 +5,8 @@ from typing import Literal
 import pytest
 
 from app import suppression
-from app.outbox import control
-from app.outbox.deliver import Carrier
+from app.outbox.deliver import Deliverer
+from app.outbox.replay import replay
 from connectors.base import Rejected
 from tests.app.outbox.deliver.scripted import Scripted, carry
 from tests.app.outbox.driver import Outbox
@@ -19,7 +19,7 @@ PHONE = "+4915112345678"
 )
 def test_the_connector_says_whether_its_recipient_is_suppressed_and_why(
     outbox: Outbox,
-    carrier: Carrier,
+    carrier: Deliverer,
     scripted: type[Scripted],
     suppress: bool | Literal["opt_out"],
     reason: suppression.Reason | None,
@@ -40,12 +40,12 @@ def test_the_connector_says_whether_its_recipient_is_suppressed_and_why(
 
 @pytest.mark.parametrize("agent", ["gateway", "limited"])
 def test_what_waits_for_the_same_address_fails_without_a_try(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted], agent: str
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted], agent: str
 ) -> None:
     scripted.answers = [Rejected("21610", suppress=True)]
-    _, second = outbox.accept(2, agent=agent)
+    _, second = outbox.store(2, agent=agent)
     results = [
-        carrier.deliver(agent, claim.message_id, claim.number).result
+        carrier.deliver(agent, claim.message_id, claim.token).result
         for claim in outbox.claim(**{agent: 2})
     ]
     assert results == ["rejected", "suppressed"]
@@ -57,12 +57,12 @@ def test_what_waits_for_the_same_address_fails_without_a_try(
 
 
 def test_what_is_replayed_fails_again_without_a_try(
-    outbox: Outbox, carrier: Carrier, scripted: type[Scripted]
+    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [Rejected("21610", suppress=True)]
     number = outbox.one()
     carry(outbox, carrier, number)
-    control.replay(outbox.connection, [number])
+    replay(outbox.connection, [number])
     assert carry(outbox, carrier, number).result == "suppressed"
     assert outbox.row(number).error_code == "suppressed"
     assert len(scripted.given) == 1
