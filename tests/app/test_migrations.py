@@ -73,6 +73,7 @@ SELECT conrelid::regclass::text, conname, contype::text, pg_get_constraintdef(oi
 FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
     AND conrelid::regclass::text <> 'alembic_version'
+    AND contype <> 'n'  -- only PostgreSQL 18 names NOT NULL constraints
 ORDER BY 1, 2
 """)
 INDEXES = text("""

@@ -118,7 +118,7 @@ def test_people_see_what_would_be_replayed_and_then_that_it_was(
 def test_many_messages_are_replayed_in_bounded_batches(
     postroom: Postroom, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replays, "BATCH", 10)
+    monkeypatch.setattr(replays, "REPLAY_BATCH", 10)
     connection.execute(
         text("""
             INSERT INTO messages (channel, agent, recipient, status, finished_at)

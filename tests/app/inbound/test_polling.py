@@ -108,7 +108,7 @@ def send(outbox: Outbox) -> Callable[..., list[int]]:
         for claim in outbox.claim(**{agent: count}):
             started = outbox.start(claim.message_id, claim.token)
             assert started is not None
-            taken = {"provider_message_id": f"p-{claim.message_id}", "polled": True}
+            taken = {"provider_message_id": f"p-{claim.message_id}", "is_polled": True}
             sent = Outcome(status="sent", result="accepted", **taken)
             assert outbox.settle(started, claim.token, sent)
         make_due(outbox)
