@@ -50,7 +50,7 @@ class Asked(Connector[ConnectorSettings]):
 
     Settings = ConnectorSettings
     channels = frozenset({"sms"})
-    polls = True
+    can_poll = True
     calls: ClassVar[list[list[SentMessage]]] = []
     answer: ClassVar[Callable[[SentMessage], list[Receipt]]]
     meanwhile: ClassVar[Callable[[], None]]

@@ -165,7 +165,7 @@ class Machine(RuleBasedStateMachine):
             if not state.running:
                 return
             if state.has_unrouted:
-                accept.adopt(connection, self.agents)
+                route(connection, self.agents)
             rooms = {
                 code: room
                 for code in ("gateway", "api")
@@ -381,7 +381,7 @@ class Machine(RuleBasedStateMachine):
         assert {*statuses} <= FINAL
 
     def _scan_all(self) -> Iterator[Task]:
-        accept.adopt(self.connection, self.agents)
+        route(self.connection, self.agents)
         for claim in self.outbox.claim(gateway=MAX_IN_FLIGHT, api=MAX_IN_FLIGHT):
             yield Task(claim.message_id, claim.token)
 
