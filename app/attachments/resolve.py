@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from hashlib import sha256
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -35,8 +35,8 @@ from app.settings import settings
 from connectors import base
 from connectors.base import ErrorCode
 from connectors.toolkit.guard import Networks
-from connectors.toolkit.http import HttpAddress, HttpClient, HttpSettings
-from connectors.toolkit.http.replies import Response, retry_after
+from connectors.toolkit.http import HttpClient, HttpSettings, HttpUrl
+from connectors.toolkit.http.replies import Response
 
 FETCH_LIMIT = timedelta(seconds=60)
 """The longest that all files of one message may take. The lease of a message that has files to
@@ -193,12 +193,12 @@ def _get(url: str, deadline: float) -> tuple[bytes, str]:
             return reply.body, reply.headers.get("Content-Type", "")
         else:
             row = UNAVAILABLE if reply.status >= 500 else ROW_OF_STATUS.get(reply.status, REFUSED)
-            wait = retry_after(reply.headers.get("Retry-After"), datetime.now(UTC))
+            wait = reply.retry_after
             raise AttachmentError(row, f"its server answers {reply.status}", wait)
     raise AttachmentError(REFUSED, f"redirected more than {MAX_REDIRECTS} times")
 
 
-_ADDRESS: TypeAdapter[str] = TypeAdapter(HttpAddress)
+_ADDRESS: TypeAdapter[str] = TypeAdapter(HttpUrl)
 
 
 def _request(url: str) -> Response:

@@ -82,7 +82,7 @@ def keep(
             metadata_=storable(message.metadata),
             provider_message_id=message.provider_message_id,
             conversation_id=conversation_id,
-            parent_id=_answered(connection, agent, message.answers),
+            parent_id=_answered(connection, agent, message.in_reply_to),
             sent_at=message.occurred_at,
         )
         .on_conflict_do_nothing()

@@ -30,7 +30,7 @@ class Kept:
     messages: int
 
 
-def verify(agents: Agents, agent: str, call: WebhookRequest) -> tuple[str, Received]:
+def verify(agents: Agents, agent: str, request: WebhookRequest) -> tuple[str, Received]:
     """What a call to `agent` brings, and the profile whose secret it is signed with.
 
     Raises NoWebhookError, or the WebhookError of the profile that came closest to taking it.
@@ -39,14 +39,14 @@ def verify(agents: Agents, agent: str, call: WebhookRequest) -> tuple[str, Recei
     refusals: list[WebhookError] = []
     for profile in configured.profiles if configured else ():
         connector = agents.connector(agent, profile)
-        if call.kind not in connector.webhooks:
+        if request.kind not in connector.webhooks:
             continue
         try:
-            return profile, connector.receive(call)
+            return profile, connector.receive(request)
         except WebhookError as refusal:
             refusals.append(refusal)
     if not refusals:
-        raise NoWebhookError(f"agent {agent} takes no {call.kind} calls")
+        raise NoWebhookError(f"agent {agent} takes no {request.kind} calls")
     raise min(refusals, key=lambda refusal: isinstance(refusal, UnverifiedWebhook))
 
 

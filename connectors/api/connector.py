@@ -24,7 +24,13 @@ from connectors.base import (
 from connectors.toolkit import oauth, standard_webhooks
 from connectors.toolkit.generic_webhooks import WebhookConnector
 from connectors.toolkit.http import is_header
-from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal, retry_after
+from connectors.toolkit.http.replies import (
+    Response,
+    excerpt,
+    message_id,
+    parse_retry_after,
+    response_error,
+)
 from connectors.toolkit.json_paths import first, select
 from connectors.toolkit.tokens import TokenSource, with_token
 
@@ -180,7 +186,7 @@ class Api(WebhookConnector[ApiSettings]):
     def _refusal(
         self, response: Response, hide: list[str | None], wait: timedelta | None
     ) -> SendError:
-        refused = refusal(response, hide)
+        refused = response_error(response, hide)
         if isinstance(refused, Unavailable) and wait is not None:
             refused.retry_after = wait
         if response.status == 410 and self.settings.signing_secrets:
@@ -231,4 +237,4 @@ def _wait(value: Any) -> timedelta | None:
         value = math.ceil(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
-    return retry_after(str(value), datetime.now(UTC))
+    return parse_retry_after(str(value), datetime.now(UTC))

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from connectors.api.templates import TemplateText
 from connectors.base import ConnectorSettings
 from connectors.toolkit.generic_webhooks import WebhookSettings
-from connectors.toolkit.http import BaseAddress, HeaderName, HeaderSecret
+from connectors.toolkit.http import BaseUrl, HeaderName, HeaderSecret
 from connectors.toolkit.json_paths import JsonPath
 from connectors.toolkit.oauth import ClientCredentials, ServiceAccountKey
 from connectors.toolkit.standard_webhooks import HEADERS as SIGNATURE_HEADERS
@@ -52,7 +52,7 @@ class ServiceAccount(ConnectorSettings):
 class ApiSettings(WebhookSettings):
     """One API, our identity there, and what goes there and back."""
 
-    uri: BaseAddress
+    uri: BaseUrl
     """The address that every path is appended to."""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     """The method of every request."""

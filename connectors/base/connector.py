@@ -87,7 +87,7 @@ class Connector(ABC, Generic[S]):
         """The kinds of calls that `receive` can verify. Without the secret that takes: none."""
         return frozenset()
 
-    def receive(self, call: WebhookRequest) -> Received:
+    def receive(self, request: WebhookRequest) -> Received:
         """Verify a call of one of the `webhooks`, then read it. Raises a `WebhookError`."""
         raise NotImplementedError
 

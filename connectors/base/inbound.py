@@ -75,7 +75,7 @@ class Inbound:
     subject: str | None = None
     provider_message_id: str | None = None
     attachments: tuple[Attachment, ...] = ()
-    answers: tuple[str, ...] = ()
+    in_reply_to: tuple[str, ...] = ()
     keyword: Keyword | None = None
     automatic: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Received:
     """What a call brought, in its order, and what to answer once it is kept."""
 
     items: Sequence[Receipt | Inbound]
-    answer: WebhookResponse = WebhookResponse()
+    response: WebhookResponse = WebhookResponse()
 
 
 @dataclass(frozen=True, slots=True)

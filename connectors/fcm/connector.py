@@ -5,7 +5,7 @@ The facts are those of Firebase's reference of projects.messages and of ErrorCod
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
@@ -21,8 +21,8 @@ from connectors.base import (
     SendError,
     Unavailable,
 )
-from connectors.toolkit.http import HttpAddress, HttpConnector, HttpSettings, Seconds
-from connectors.toolkit.http.replies import Response, excerpt, printable, refusal, retry_after
+from connectors.toolkit.http import HttpConnector, HttpSettings, HttpUrl, Seconds
+from connectors.toolkit.http.replies import Response, excerpt, printable, response_error
 from connectors.toolkit.oauth import ServiceAccountKey, service_account
 from connectors.toolkit.tokens import is_unauthorized, with_token
 
@@ -87,7 +87,7 @@ class FcmSettings(HttpSettings):
     """The JSON of the service account's key, or the path of the file that holds it."""
     project_id: Annotated[str, StringConstraints(min_length=1)] | None = None
     """The Firebase project; without it, the one that the key names."""
-    base_url: HttpAddress = "https://fcm.googleapis.com"
+    base_url: HttpUrl = "https://fcm.googleapis.com"
     """Where the API is."""
     read_timeout_seconds: Seconds = 10
     """The longest silence of FCM or of the token endpoint."""
@@ -275,10 +275,10 @@ def _error(response: Response, hide: Iterable[str]) -> SendError:
     codes = [*fault.codes, CODE_OF_STATUS.get(response.status, "")]
     code = next((code for code in codes if code in BY_CODE), None)
     if code is None:
-        return refusal(response, hide, fault.text or None)
+        return response_error(response, hide, fault.text or None)
     if code == "INVALID_ARGUMENT" and fault.blames_the_token_alone:
         code = INVALID_TOKEN
-    wait = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+    wait = response.retry_after
     return BY_CODE[code].error(excerpt(fault.text or response.text, hide), wait)
 
 

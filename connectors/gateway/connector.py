@@ -12,14 +12,14 @@ from pydantic import Field
 
 from connectors.base import Accepted, AttachmentSource, Channel, OutboundMessage, Rejected
 from connectors.toolkit.generic_webhooks import WebhookConnector, WebhookSettings
-from connectors.toolkit.http import HeaderName, HeaderSecret, HttpAddress
-from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal
+from connectors.toolkit.http import HeaderName, HeaderSecret, HttpUrl
+from connectors.toolkit.http.replies import Response, excerpt, message_id, response_error
 
 
 class GatewaySettings(WebhookSettings):
     """Where the gateway is and how it knows us."""
 
-    url: HttpAddress
+    url: HttpUrl
     """The gateway's address, which every message is posted to."""
     key: HeaderSecret | None = None
     """Our key there. Without one, no key header is sent."""
@@ -62,7 +62,7 @@ class Gateway(WebhookConnector[GatewaySettings]):
         said = fields.get("message")
         text = said if isinstance(said, str) else None
         if response.status not in self.settings.success_statuses:
-            raise refusal(response, hide, text)
+            raise response_error(response, hide, text)
         # The status alone is a promise. Resending because its body is illegible would double the
         # message, so only a body that legibly says something else takes the promise back.
         if text is not None and text.strip().casefold() != "accepted":

@@ -90,16 +90,16 @@ class M2m(HttpConnector[M2mSettings]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound"} if self.settings.webhook_secrets else ())
 
-    def receive(self, call: WebhookRequest) -> Received:
-        self._verify(call)
-        said = {name: value for name, value in call.query if name != "secret"}
+    def receive(self, request: WebhookRequest) -> Received:
+        self._verify(request)
+        said = {name: value for name, value in request.query if name != "secret"}
         number, text = said.pop("msid", "").strip(), said.pop("message", None)
-        if call.method != "GET" or not number or text is None:
+        if request.method != "GET" or not number or text is None:
             raise MalformedWebhook("expected GET with msid and message")
         inbound = Inbound(
             # The call brings no id, and who answers "yes" twice may mean it twice: to keep a
             # repeated call twice is better than to lose a message.
-            key=f"{number}:{call.received_at.isoformat()}",
+            key=f"{number}:{request.received_at.isoformat()}",
             channel="sms",
             sender=e164(number),
             recipient=self.settings.sender or "",
@@ -108,14 +108,14 @@ class M2m(HttpConnector[M2mSettings]):
         )
         return Received([inbound], TAKEN)
 
-    def _verify(self, call: WebhookRequest) -> None:
+    def _verify(self, request: WebhookRequest) -> None:
         """Raises UnsignedWebhook or UnverifiedWebhook."""
         login = self.settings.webhook_login
         if login is None:
-            given = [value.encode() for name, value in call.query if name == "secret"]
+            given = [value.encode() for name, value in request.query if name == "secret"]
             prefix = ""
         else:
-            scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
+            scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
             given = [_decoded(encoded)] if scheme.lower() == "basic" else []
             prefix = f"{login}:"
         if not given:

@@ -18,7 +18,7 @@ from connectors.base import (
 from connectors.m2m.replies import e164, moment
 from connectors.m2m.settings import M2mSettings
 from connectors.toolkit.http import HttpClient
-from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal
+from connectors.toolkit.http.replies import Response, excerpt, message_id, response_error
 
 NOT_TAKEN = ErrorCode("not_taken", Rejected, "omnichannel: internal id 0, without an error code")
 ERRORS = (NOT_TAKEN,)
@@ -112,7 +112,7 @@ def _fields(response: Response, hide: Sequence[str]) -> dict[str, Any]:
     fields = reply if isinstance(reply, dict) else {}
     if not 200 <= response.status < 300:
         said = fields.get("message")
-        raise refusal(response, hide, said if isinstance(said, str) else None)
+        raise response_error(response, hide, said if isinstance(said, str) else None)
     return fields
 
 

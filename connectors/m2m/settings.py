@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from connectors.toolkit.http import HeaderSecret, HttpAddress, HttpSettings
+from connectors.toolkit.http import HeaderSecret, HttpSettings, HttpUrl
 
 Mode = Literal["soap", "omnichannel"]
 
@@ -27,7 +27,7 @@ class M2mSettings(HttpSettings):
     """`soap` for the service M2M of MTS Communicator, `omnichannel` for the HTTP API of MTS
     Marketolog. The two have different accounts."""
 
-    url: HttpAddress | None = None
+    url: HttpUrl | None = None
     """The service's address, where it is not MTS's own: the page `m2m_api.asmx` for `soap`, what
     `/messages` is appended to for `omnichannel`."""
 

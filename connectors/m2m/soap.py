@@ -26,7 +26,7 @@ from connectors.base import (
 from connectors.m2m.replies import e164, moment
 from connectors.m2m.settings import M2mSettings
 from connectors.toolkit.http import HttpClient
-from connectors.toolkit.http.replies import Response, excerpt, refusal
+from connectors.toolkit.http.replies import Response, excerpt, response_error
 
 NAMESPACE = "http://mcommunicator.ru/M2M"
 ENVELOPE = "http://www.w3.org/2003/05/soap-envelope"
@@ -177,7 +177,7 @@ def _outcome(response: Response, hide: Sequence[str]) -> Element | None:
     if fault is not None:
         raise _refusal(response, fault, hide)
     if not 200 <= response.status < 300:
-        raise refusal(response, hide)
+        raise response_error(response, hide)
     return reply
 
 
@@ -187,7 +187,7 @@ def _refusal(response: Response, fault: Element, hide: Sequence[str]) -> SendErr
     if known := _FAULT_OF_NAME.get(name):
         return known.error(detail)
     if response.status not in _STATUSES_OF_FAULTS:
-        return refusal(response, hide, detail)
+        return response_error(response, hide, detail)
     return Rejected(name if _FAULT_NAME.fullmatch(name) else "soap_fault", detail)
 
 

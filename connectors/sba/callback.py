@@ -63,10 +63,10 @@ def _rsa(key: object) -> RSAPublicKey:
     return key
 
 
-def read(call: WebhookRequest, secrets: Sequence[str], keys: Sequence[RSAPublicKey]) -> Received:
+def read(request: WebhookRequest, secrets: Sequence[str], keys: Sequence[RSAPublicKey]) -> Received:
     """The receipt in a call signed with one of `secrets`, or by one of `keys`. Raises a
     WebhookError."""
-    given = _parameters(call)
+    given = _parameters(request)
     signed = _signed(given)
     _verify(signed, [value for name, value in given if name == "checksum"], secrets, keys)
     parameters = dict(given)
@@ -75,9 +75,9 @@ def read(call: WebhookRequest, secrets: Sequence[str], keys: Sequence[RSAPublicK
     return Received([_receipt(parameters, signed)], WebhookResponse(200))
 
 
-def _parameters(call: WebhookRequest) -> list[tuple[str, str]]:
+def _parameters(request: WebhookRequest) -> list[tuple[str, str]]:
     try:
-        return call.query if call.method == "GET" else call.form
+        return request.query if request.method == "GET" else request.form
     except MalformedWebhook as malformed:
         # What cannot be read cannot be signed either.
         raise UnsignedWebhook(str(malformed)) from None

@@ -53,8 +53,8 @@ from connectors.sba.replies import (
     receipts_of,
     refused,
 )
-from connectors.toolkit.http import BaseAddress, HttpAddress, HttpConnector, HttpSettings
-from connectors.toolkit.http.replies import Response, excerpt, refusal
+from connectors.toolkit.http import BaseUrl, HttpConnector, HttpSettings, HttpUrl
+from connectors.toolkit.http.replies import Response, excerpt, response_error
 
 HOSTS = {"rest": "https://securepayments.sberbank.ru", "gateway": "https://ecommerce.sberbank.ru"}
 PREFIXES = {"rest": "/payment/rest/", "gateway": "/ecomm/gw/partner/api/v1/"}
@@ -74,7 +74,7 @@ class SbaSettings(HttpSettings):
 
     api: Literal["rest", "gateway"] = "rest"
     """`rest` is the older interface with forms, `gateway` the e-commerce gateway with JSON."""
-    url: BaseAddress | None = None
+    url: BaseUrl | None = None
     """What the paths of the interface are appended to; left out, the bank's production host. Its
     test hosts are `https://3dsec.sberbank.ru` and, of the gateway, `https://ecomtest.sberbank.ru`."""
     user_name: SecretStr | None = None
@@ -83,7 +83,7 @@ class SbaSettings(HttpSettings):
     """Its password."""
     token: SecretStr | None = None
     """The merchant's token, in place of name and password."""
-    callback_url: HttpAddress | None = None
+    callback_url: HttpUrl | None = None
     """Where the bank shall report what becomes of an order, sent as `dynamicCallbackUrl` with each
     registration; left out, it reports to the address of the merchant's account, if there is one."""
     webhook_secrets: Annotated[tuple[Secret, ...], Field(max_length=2)] = ()
@@ -140,9 +140,9 @@ class Sba(HttpConnector[SbaSettings]):
             return self._move(operation, message.uid)
         return _accepted(self._ask(operation, operation.parameters)[0])
 
-    def receive(self, call: WebhookRequest) -> Received:
+    def receive(self, request: WebhookRequest) -> Received:
         secrets = [secret.get_secret_value() for secret in self.settings.webhook_secrets]
-        return callback.read(call, secrets, self._keys)
+        return callback.read(request, secrets, self._keys)
 
     def poll(self, messages: Sequence[SentMessage]) -> list[Receipt]:
         receipts = []
@@ -221,7 +221,7 @@ class Sba(HttpConnector[SbaSettings]):
         if 200 <= response.status < 300 and fields is None:
             problem: SendError = Unavailable("answer_illegible", "the body is no JSON object")
         else:
-            problem = refusal(response, hide)
+            problem = response_error(response, hide)
             code, text = error or (NOT_SUCCESSFUL, "")
             # Without a code of the bank's the status says more.
             spoken = code != NOT_SUCCESSFUL or (error and response.status not in {401, 403})

@@ -37,8 +37,14 @@ from connectors.sendgrid.webhooks import (
     verify_credentials,
     verify_signature,
 )
-from connectors.toolkit.http import BaseAddress, HeaderSecret, HttpConnector, HttpSettings
-from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal, retry_after
+from connectors.toolkit.http import BaseUrl, HeaderSecret, HttpConnector, HttpSettings
+from connectors.toolkit.http.replies import (
+    Response,
+    excerpt,
+    message_id,
+    parse_retry_after,
+    response_error,
+)
 from connectors.toolkit.mail.mime import mailbox
 
 # SendGrid writes "30 MB"; whatever it means by that, it answers 413 to what is above.
@@ -65,7 +71,7 @@ class SendGridSettings(HttpSettings):
 
     api_key: Annotated[HeaderSecret, Field(min_length=1)]
     """An API key with the permission Mail Send."""
-    base_url: BaseAddress = "https://api.sendgrid.com"
+    base_url: BaseUrl = "https://api.sendgrid.com"
     """Where the API is: `https://api.eu.sendgrid.com` for a subuser in the EU."""
     sender: Annotated[str, AfterValidator(_mailbox)] | None = None
     """The From of messages that name none, `Name <address>` or an address alone."""
@@ -154,20 +160,20 @@ class SendGrid(HttpConnector[SendGridSettings]):
             raise self._refusal(message, response, [key, *_private(message, request)])
         return Accepted(message_id(response.headers.get("X-Message-Id")), str(response.status))
 
-    def receive(self, call: WebhookRequest) -> Received:
+    def receive(self, request: WebhookRequest) -> Received:
         """Events, or mail that came in. What is set to verify a mail with must all fit, so that
         none is the weaker way in."""
-        if call.kind not in self.webhooks:
+        if request.kind not in self.webhooks:
             raise UnsignedWebhook("nothing is set to verify it with")
-        if call.kind == "status":
-            verify_signature(call, self._event_keys)
-            return Received(receipts(call.body))
+        if request.kind == "status":
+            verify_signature(request, self._event_keys)
+            return Received(receipts(request.body))
         if self._inbound_keys:
-            verify_signature(call, self._inbound_keys)
+            verify_signature(request, self._inbound_keys)
         if self.settings.inbound_username is not None:
             passwords = [one.get_secret_value() for one in self.settings.inbound_passwords]
-            verify_credentials(call, self.settings.inbound_username, passwords)
-        return Received(mails(call), WebhookResponse(200))
+            verify_credentials(request, self.settings.inbound_username, passwords)
+        return Received(mails(request), WebhookResponse(200))
 
     def _refusal(
         self, message: OutboundMessage, response: Response, hide: list[str | None]
@@ -181,7 +187,7 @@ class SendGrid(HttpConnector[SendGridSettings]):
             code = "sender_not_verified"
         known = next((row for row in self.errors if row.code == code), None)
         if known is None:
-            return refusal(response, hide, text)
+            return response_error(response, hide, text)
         return known.error(excerpt(text or response.text, hide), _wait(response))
 
 
@@ -214,5 +220,5 @@ def _wait(response: Response) -> timedelta | None:
     now = datetime.now(UTC)
     reset = response.headers.get("X-RateLimit-Reset", "")
     if response.status == 429 and re.fullmatch("[0-9]{1,12}", reset):
-        return retry_after(str(math.ceil(int(reset) - now.timestamp())), now)
-    return retry_after(response.headers.get("Retry-After"), now)
+        return parse_retry_after(str(math.ceil(int(reset) - now.timestamp())), now)
+    return response.retry_after

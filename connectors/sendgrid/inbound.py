@@ -36,10 +36,10 @@ class _Field:
     filename: str | None
 
 
-def mails(call: WebhookRequest) -> list[Inbound | Receipt]:
+def mails(request: WebhookRequest) -> list[Inbound | Receipt]:
     """The mail, once for each of its envelope recipients; what is no mail to read but a bounce or a
     complaint becomes receipts. Raises MalformedWebhook."""
-    fields = _fields(call)
+    fields = _fields(request)
     raw = fields.get("email") or fields.get("rawEmail")
     if raw is None and "headers" not in fields:
         raise MalformedWebhook("neither a raw mail nor its headers")
@@ -57,9 +57,9 @@ def mails(call: WebhookRequest) -> list[Inbound | Receipt]:
     ]
 
 
-def _fields(call: WebhookRequest) -> dict[str, _Field]:
+def _fields(request: WebhookRequest) -> dict[str, _Field]:
     """The parts of the form by name, files among them."""
-    media_type, options = multipart.parse_options_header(call.headers.get("content-type", ""))
+    media_type, options = multipart.parse_options_header(request.headers.get("content-type", ""))
     if media_type != "multipart/form-data":
         raise MalformedWebhook("the body is no multipart form")
     fields = {}
@@ -68,7 +68,7 @@ def _fields(call: WebhookRequest) -> dict[str, _Field]:
         with multipart.PushMultipartParser(
             options.get("boundary", ""), max_segment_count=MAX_PARTS
         ) as parser:
-            for event in parser.parse(call.body):
+            for event in parser.parse(request.body):
                 if isinstance(event, multipart.MultipartSegment):
                     part, content = event, bytearray()
                 elif event is not None:

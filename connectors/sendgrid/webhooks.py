@@ -69,23 +69,23 @@ def public_key(text: str) -> EllipticCurvePublicKey:
     raise ValueError("must be a P-256 public key, as DER in base64")
 
 
-def verify_signature(call: WebhookRequest, keys: Sequence[EllipticCurvePublicKey]) -> None:
+def verify_signature(request: WebhookRequest, keys: Sequence[EllipticCurvePublicKey]) -> None:
     """Check that the call was signed with one of the keys, and lately. Raises UnsignedWebhook or
     UnverifiedWebhook."""
-    given = call.headers.get(SIGNATURE_HEADER)
-    timestamp = call.headers.get(TIMESTAMP_HEADER)
+    given = request.headers.get(SIGNATURE_HEADER)
+    timestamp = request.headers.get(TIMESTAMP_HEADER)
     if not given or not timestamp:
         raise UnsignedWebhook(f"needs the headers {SIGNATURE_HEADER} and {TIMESTAMP_HEADER}")
     try:
         signature = base64.b64decode(given, validate=True)
     except ValueError:
         raise UnverifiedWebhook("the signature is not base64") from None
-    signed = timestamp.encode() + call.body
+    signed = timestamp.encode() + request.body
     if not any(_fits(key, signature, signed) for key in keys):
         raise UnverifiedWebhook("no key fits the signature")
     if not re.fullmatch("[0-9]{1,12}", timestamp):
         raise UnverifiedWebhook("the timestamp is no number of seconds")
-    if abs(call.received_at.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
+    if abs(request.received_at.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
         raise UnverifiedWebhook("the timestamp is more than ten minutes away from now")
 
 
@@ -97,10 +97,10 @@ def _fits(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
     return True
 
 
-def verify_credentials(call: WebhookRequest, username: str, passwords: Sequence[str]) -> None:
+def verify_credentials(request: WebhookRequest, username: str, passwords: Sequence[str]) -> None:
     """Check the Basic credentials (RFC 7617) that SendGrid takes from the URL it calls. Raises
     UnsignedWebhook or UnverifiedWebhook."""
-    scheme, _, given = call.headers.get("authorization", "").partition(" ")
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         raise UnsignedWebhook("needs Basic credentials")
     try:

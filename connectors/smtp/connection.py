@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from connectors.base import Misconfigured, Unavailable
 from connectors.smtp.settings import SmtpSettings
-from connectors.toolkit.mail.smtp_replies import Reply, refusal
+from connectors.toolkit.mail.smtp_replies import Reply, reply_error
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -239,7 +239,7 @@ def _not_let_in(reply: Reply, command: str) -> Unavailable | Misconfigured:
     detail = f"{reply.code} in answer to {command}"
     if reply.code >= 500:
         return Misconfigured(reply.status, detail)
-    found = refusal(reply)
+    found = reply_error(reply)
     retry_after = found.retry_after if isinstance(found, Unavailable) else None
     return Unavailable(reply.status, detail, retry_after=retry_after)
 

@@ -20,7 +20,7 @@ from connectors.smtp.mailbox import read_mailbox
 from connectors.smtp.pool import Pool
 from connectors.smtp.settings import SmtpSettings
 from connectors.toolkit.mail.mime import Mail, compose, seven_bit
-from connectors.toolkit.mail.smtp_replies import ERRORS, TOO_MANY_RECIPIENTS, refusal
+from connectors.toolkit.mail.smtp_replies import ERRORS, TOO_MANY_RECIPIENTS, reply_error
 
 
 class Smtp(Connector[SmtpSettings]):
@@ -124,7 +124,7 @@ def _transact(connection: Connection, mail: Mail) -> Accepted:
 
     go_on = connection.command("DATA")
     if go_on.code != 354:
-        raise _none_served(refusal(go_on, mail.recipients), recipients)
+        raise _none_served(reply_error(go_on, mail.recipients), recipients)
     connection.transmit(content)
     try:
         last = connection.finish()
@@ -136,7 +136,7 @@ def _transact(connection: Connection, mail: Mail) -> Accepted:
         connection.close()
         raise Uncertain(last.status, last.excerpt(mail.recipients))
     if not last.positive:
-        raise _none_served(refusal(last, mail.recipients), recipients)
+        raise _none_served(reply_error(last, mail.recipients), recipients)
 
     if recipients.later:
         raise recipients.try_again()
@@ -175,7 +175,7 @@ def _begin(connection: Connection, mail: Mail, content: bytes) -> None:
     connection.command_encoding = "utf-8" if mail.smtputf8 else "ascii"
     reply = connection.command(command)
     if not reply.positive:
-        raise refusal(reply, mail.recipients)
+        raise reply_error(reply, mail.recipients)
 
 
 def _offer(connection: Connection, mail: Mail) -> _Recipients:
@@ -190,7 +190,7 @@ def _offer(connection: Connection, mail: Mail) -> _Recipients:
         if reply.positive:
             recipients.taken.append(written)
             continue
-        error = refusal(reply, mail.recipients, may_suppress=written == mail.recipient)
+        error = reply_error(reply, mail.recipients, may_suppress=written == mail.recipient)
         if isinstance(error, Unavailable):
             recipients.later[written] = error
             if error.code in TOO_MANY_RECIPIENTS:

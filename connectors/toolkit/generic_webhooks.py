@@ -70,32 +70,32 @@ class WebhookConnector(HttpConnector[W], Generic[W]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound", "status"} if self.settings.webhook_secrets else ())
 
-    def receive(self, call: WebhookRequest) -> Received:
-        key = _verified(call, self.settings)
-        fields = read_object(call.body)
-        read = read_report if call.kind == "status" else read_message
+    def receive(self, request: WebhookRequest) -> Received:
+        key = _verified(request, self.settings)
+        fields = read_object(request.body)
+        read = read_report if request.kind == "status" else read_message
         return Received([read(fields, key)])
 
 
-def _verified(call: WebhookRequest, settings: WebhookSettings) -> str:
+def _verified(request: WebhookRequest, settings: WebhookSettings) -> str:
     """Check the signature, and return what tells this call from every other. Raises a WebhookError."""
     secrets = settings.webhook_secrets
     scheme = settings.webhook_hmac
     if scheme is None:
-        return standard_webhooks.verify(secrets, call.headers, call.body, call.received_at)
-    given = call.headers.get(scheme.header.lower(), "").strip()
+        return standard_webhooks.verify(secrets, request.headers, request.body, request.received_at)
+    given = request.headers.get(scheme.header.lower(), "").strip()
     if not given:
         raise UnsignedWebhook(f"no {scheme.header}")
     prefix, signature = given[: len(scheme.prefix)], given[len(scheme.prefix) :]
     if scheme.encoding == "hex":
         signature = signature.lower()
     right = [
-        hmac.compare_digest(_hmac(secret, call.body, scheme), signature.encode())
+        hmac.compare_digest(_hmac(secret, request.body, scheme), signature.encode())
         for secret in secrets
     ]
     if prefix != scheme.prefix or not any(right):
         raise UnverifiedWebhook("the signature is wrong")
-    return hashlib.sha256(call.body).hexdigest()
+    return hashlib.sha256(request.body).hexdigest()
 
 
 def _hmac(secret: SecretStr, body: bytes, scheme: HmacSignature) -> bytes:

@@ -18,8 +18,8 @@ from google.oauth2.service_account import Credentials
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, TypeAdapter
 
 from connectors.base import ConnectorSettings, Misconfigured, Unavailable
-from connectors.toolkit.http import HttpAddress, HttpClient, is_header
-from connectors.toolkit.http.replies import Response, excerpt, refusal
+from connectors.toolkit.http import HttpClient, HttpUrl, is_header
+from connectors.toolkit.http.replies import Response, excerpt, response_error
 from connectors.toolkit.tokens import Token, TokenSource
 
 # Where an endpoint does not say how long (it need not: RFC 6749, 5.1), or says nonsense.
@@ -35,7 +35,7 @@ NotEmpty = Annotated[str, StringConstraints(min_length=1)]
 class ClientCredentials(ConnectorSettings):
     """An identity at an OAuth 2.0 token endpoint."""
 
-    token_url: HttpAddress
+    token_url: HttpUrl
     """The address of the token endpoint."""
     client_id: NotEmpty
     """Who we are there."""
@@ -90,7 +90,7 @@ def _service_account_key(given: SecretStr) -> SecretStr:
     try:
         key = json.loads(text)
         credentials = _credentials(key, ())
-        TypeAdapter(HttpAddress).validate_python(key["token_uri"])
+        TypeAdapter(HttpUrl).validate_python(key["token_uri"])
     except (ValueError, TypeError, KeyError, AttributeError, GoogleAuthError):
         # The reason may quote the key.
         raise ValueError("must hold a service account's key as Google hands it out") from None
@@ -172,7 +172,7 @@ def _check(response: Response, hide: Iterable[str | None] = ()) -> None:
         return
     fields = _fields(response)
     error, description = fields.get("error"), fields.get("error_description")
-    refused = refusal(response, hide, description if isinstance(description, str) else None)
+    refused = response_error(response, hide, description if isinstance(description, str) else None)
     code = excerpt(error, hide) if isinstance(error, str) and error else refused.code
     detail = f"the token endpoint answers {response.status}: {refused.detail}"
     if isinstance(refused, Unavailable):

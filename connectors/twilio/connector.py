@@ -5,7 +5,6 @@ Wire format: https://www.twilio.com/docs/messaging/api/message-resource
 
 import base64
 import re
-from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -24,13 +23,13 @@ from connectors.base import (
     WebhookRequest,
 )
 from connectors.toolkit.http import (
-    BaseAddress,
+    BaseUrl,
     HeaderSecret,
-    HttpAddress,
     HttpConnector,
     HttpSettings,
+    HttpUrl,
 )
-from connectors.toolkit.http.replies import Response, excerpt, message_id, refusal, retry_after
+from connectors.toolkit.http.replies import Response, excerpt, message_id, response_error
 from connectors.twilio.errors import ERROR_OF_CODE, ERRORS
 from connectors.twilio.webhooks import UID_PARAMETER, read
 
@@ -59,7 +58,7 @@ class TwilioSettings(HttpSettings):
     It is known by its auth token, or by an API key, which can be withdrawn by itself.
     """
 
-    base_url: BaseAddress = "https://api.twilio.com"
+    base_url: BaseUrl = "https://api.twilio.com"
     """The API; another region has another one."""
     account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")]
     """The account, also where an API key is used."""
@@ -74,7 +73,7 @@ class TwilioSettings(HttpSettings):
     sender: Annotated[str, Field(min_length=1)] | None = None
     """The sender of messages that name none: a number, a short code, a name, or an address of
     another network, `whatsapp:+14155552671`."""
-    status_callback: Annotated[HttpAddress, AfterValidator(_callable_by_twilio)] | None = None
+    status_callback: Annotated[HttpUrl, AfterValidator(_callable_by_twilio)] | None = None
     """Where Twilio reports what becomes of a message: this agent's status webhook, by its public
     address. Without it, only what the messaging service is set to is reported."""
     validity_period_seconds: Annotated[int, Field(ge=1, le=36_000)] | None = None
@@ -160,8 +159,8 @@ class Twilio(HttpConnector[TwilioSettings]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound", "status"}) if self._webhook_secrets else frozenset()
 
-    def receive(self, call: WebhookRequest) -> Received:
-        return read(call, self._webhook_secrets)
+    def receive(self, request: WebhookRequest) -> Received:
+        return read(request, self._webhook_secrets)
 
 
 def _check_limits(message: OutboundMessage) -> None:
@@ -191,9 +190,9 @@ def _refused(response: Response, hide: tuple[str | None, ...]) -> SendError:
     texts = (fields.get(name) for name in ("message", "detail", "title"))
     text = next((text for text in texts if isinstance(text, str)), None)
     if error := ERROR_OF_CODE.get(code):
-        asked = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+        asked = response.retry_after
         return error.error(excerpt(text or "", hide), asked)
-    usual = refusal(response, hide, text)
+    usual = response_error(response, hide, text)
     if re.fullmatch(r"\d{5}", code) and (isinstance(usual, Rejected) or response.status == 403):
         # Whoever is let in and told a code hears of this one message, so no 403 stops the agent.
         return Rejected(code, usual.detail)

@@ -58,24 +58,24 @@ KIND_OF_STATUS: Mapping[str, ReceiptKind] = {
 TAKEN = frozenset({"SmsSid", "SmsMessageSid", "MessageSid", "From", "To", "Body"})
 
 
-def read(call: WebhookRequest, secrets: Sequence[str]) -> Received:
+def read(request: WebhookRequest, secrets: Sequence[str]) -> Received:
     """The receipts, or the message, of a call signed with one of `secrets`. Raises a WebhookError."""
-    _verify(call, secrets)
-    fields = _fields(call)
-    if call.kind == "status":
-        return Received(_receipts(fields, dict(call.query).get(UID_PARAMETER)))
+    _verify(request, secrets)
+    fields = _fields(request)
+    if request.kind == "status":
+        return Received(_receipts(fields, dict(request.query).get(UID_PARAMETER)))
     return Received([_inbound(fields)], NO_REPLY)
 
 
-def _verify(call: WebhookRequest, secrets: Sequence[str]) -> None:
-    given = call.headers.get("x-twilio-signature")
+def _verify(request: WebhookRequest, secrets: Sequence[str]) -> None:
+    given = request.headers.get("x-twilio-signature")
     if not given:
         raise UnsignedWebhook("no X-Twilio-Signature")
-    algorithm = _algorithm(call.headers.get("x-twilio-webhooks-signature-settings"))
-    parameters = _signed_parameters(call)
+    algorithm = _algorithm(request.headers.get("x-twilio-webhooks-signature-settings"))
+    parameters = _signed_parameters(request)
     right = [
         hmac.compare_digest(_signature(secret, url + parameters, algorithm), given.encode())
-        for secret, url in product(secrets, _spellings(call.url))
+        for secret, url in product(secrets, _spellings(request.url))
     ]
     if not any(right):
         raise UnverifiedWebhook("the signature is wrong")
@@ -91,28 +91,28 @@ def _algorithm(settings: str | None) -> str:
         raise UnverifiedWebhook("signed by an unknown algorithm") from None
 
 
-def _signed_parameters(call: WebhookRequest) -> str:
+def _signed_parameters(request: WebhookRequest) -> str:
     """What the signature covers behind the URL: of a form its fields, of any other body nothing,
     since the URL holds its hash, which is checked here."""
-    if call.method == "GET":
+    if request.method == "GET":
         return ""
-    if _is_form(call):
+    if _is_form(request):
         try:
-            fields = set(call.form)
+            fields = set(request.form)
         except MalformedWebhook as malformed:
             # What cannot be read cannot be verified either.
             raise UnverifiedWebhook(str(malformed)) from None
         return "".join(name + value for name, value in sorted(fields))
-    claimed = dict(call.query).get("bodySHA256", "")
+    claimed = dict(request.query).get("bodySHA256", "")
     if not hmac.compare_digest(
-        hashlib.sha256(call.body).hexdigest().encode(), claimed.lower().encode()
+        hashlib.sha256(request.body).hexdigest().encode(), claimed.lower().encode()
     ):
         raise UnverifiedWebhook("the body is not the one of the signed hash")
     return ""
 
 
-def _is_form(call: WebhookRequest) -> bool:
-    media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _is_form(request: WebhookRequest) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return media_type == "application/x-www-form-urlencoded"
 
 
@@ -129,14 +129,14 @@ def _signature(secret: str, text: str, algorithm: str) -> bytes:
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), algorithm))
 
 
-def _fields(call: WebhookRequest) -> dict[str, str]:
+def _fields(request: WebhookRequest) -> dict[str, str]:
     """The parameters by name, wherever they are. Raises MalformedWebhook."""
-    if call.method == "GET":
-        return dict(call.query)
-    if _is_form(call):
-        return dict(call.form)
+    if request.method == "GET":
+        return dict(request.query)
+    if _is_form(request):
+        return dict(request.form)
     try:
-        fields = json.loads(call.body)
+        fields = json.loads(request.body)
     except (ValueError, RecursionError):
         raise MalformedWebhook("the body is neither a form nor JSON") from None
     if not isinstance(fields, dict):
@@ -185,7 +185,7 @@ def _inbound(fields: Mapping[str, str]) -> Inbound:
         body=fields.get("Body", ""),
         provider_message_id=sid,
         attachments=attachments,
-        answers=(answered,) if answered else (),
+        in_reply_to=(answered,) if answered else (),
         keyword=keyword,
         metadata={
             name: value

@@ -90,7 +90,7 @@ def _receive(agent: str, kind: WebhookKind) -> Response:
         new_receipts=kept.receipts,
         new_messages=kept.messages,
     )
-    answer = received.answer
+    answer = received.response
     return Response(answer.body, answer.status, content_type=answer.content_type)
 
 

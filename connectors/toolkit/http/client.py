@@ -76,8 +76,8 @@ def _header_secret(secret: SecretStr) -> SecretStr:
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-HttpAddress = Annotated[str, AfterValidator(_http_address)]
-BaseAddress = Annotated[HttpAddress, AfterValidator(_base_address)]
+HttpUrl = Annotated[str, AfterValidator(_http_address)]
+BaseUrl = Annotated[HttpUrl, AfterValidator(_base_address)]
 """An address that paths are appended to: without a query, and without a slash at its end."""
 HeaderName = Annotated[str, StringConstraints(pattern=rf"^{_HEADER_NAME.pattern}$")]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]

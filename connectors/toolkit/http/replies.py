@@ -71,6 +71,24 @@ class Response:
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
 
+    def json_object(self) -> dict[str, Any]:
+        """Return the body as a JSON object; an empty one if the body is anything else."""
+        try:
+            document = self.json()
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """The wait that the Retry-After header asks for; None if it is missing or invalid."""
+        return parse_retry_after(self.headers.get("Retry-After"), datetime.now(UTC))
+
 
 def message_id(value: object) -> str | None:
     """A provider's id of a message, as text fit for a record: a text or a number of its JSON."""
@@ -108,7 +126,7 @@ def _forms(value: str) -> set[str]:
     return {bare, *in_json, html.escape(bare), html.escape(bare, quote=False)}
 
 
-def refusal(
+def response_error(
     response: Response, hide: Iterable[str | None] = (), text: str | None = None
 ) -> SendError:
     """The error that a reply without success stands for, to be raised.
@@ -126,12 +144,12 @@ def refusal(
         return Unavailable(
             code,
             detail,
-            retry_after=retry_after(response.headers.get("Retry-After"), datetime.now(UTC)),
+            retry_after=response.retry_after,
         )
     return outcome(code, detail)
 
 
-def retry_after(value: str | None, now: datetime) -> timedelta | None:
+def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
     """The wait that a Retry-After header asks for (RFC 9110, 10.2.3): seconds or an HTTP-date.
 
     Between zero and a day, whatever the header says; None where it says nothing legible.

@@ -110,7 +110,7 @@ def _read(
         subject=header(mail, "Subject"),
         provider_message_id=message_id,
         attachments=parts.attachments,
-        answers=tuple(dict.fromkeys([*answered_ids(mail), *uids])),
+        in_reply_to=tuple(dict.fromkeys([*answered_ids(mail), *uids])),
         automatic=_is_automatic(mail, envelope_sender),
         headers={name: value for name in HEADERS if (value := header(mail, name)) is not None},
         occurred_at=moment(header(mail, "Date")),

@@ -92,7 +92,7 @@ def _meaning(reply: Reply) -> ErrorCode:
     return permanent if 500 <= reply.code < 600 else transient
 
 
-def refusal(
+def reply_error(
     reply: Reply, hide: Iterable[str | None] = (), *, may_suppress: bool = False
 ) -> SendError:
     """The error that a refusal stands for, to be raised; `hide` is left out of its detail.

@@ -140,12 +140,12 @@ def test_an_answer_points_at_what_it_answers(keep, outbox, answers) -> None:
     number = outbox.one(sender=US)
     outbox.execute("UPDATE messages SET provider_message_id = 'p-1' WHERE id = :id", id=number)
     uid = str(outbox.row(number).uid)
-    kept = keep(answers=tuple(one.format(uid=uid, upper=uid.upper()) for one in answers))
+    kept = keep(in_reply_to=tuple(one.format(uid=uid, upper=uid.upper()) for one in answers))
     assert outbox.row(kept.id).parent_id == number
 
 
 def test_an_answer_to_nothing_of_ours_points_nowhere(keep, outbox) -> None:
-    assert outbox.row(keep(answers=("<x@example.com>", "p-1")).id).parent_id is None
+    assert outbox.row(keep(in_reply_to=("<x@example.com>", "p-1")).id).parent_id is None
 
 
 @pytest.mark.parametrize(

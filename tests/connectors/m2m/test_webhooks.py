@@ -53,11 +53,11 @@ def test_a_message_from_outside_is_read_and_answered_as_mts_expects(m2m):
         "Да & нет",
     )
     assert inbound.metadata == {}
-    assert (received.answer.status, received.answer.content_type) == (
+    assert (received.response.status, received.response.content_type) == (
         200,
         "text/xml; charset=utf-8",
     )
-    result = ET.fromstring(received.answer.body)
+    result = ET.fromstring(received.response.body)
     assert [(part.tag, part.text) for part in result.iter()] == [
         ("{http://mcommunicator.ru/M2M/}OperationResult", None),
         ("{http://mcommunicator.ru/M2M/}code", "0"),

@@ -89,9 +89,9 @@ def call(request) -> Callable[..., WebhookRequest]:
 def receive(make_sba) -> Callable[[WebhookRequest], Receipt]:
     sba = make_sba(webhook_secrets=[SECRET])
 
-    def _receive(call: WebhookRequest) -> Receipt:
-        received = sba.receive(call)
-        assert (received.answer.status, received.answer.body) == (200, b"")
+    def _receive(request: WebhookRequest) -> Receipt:
+        received = sba.receive(request)
+        assert (received.response.status, received.response.body) == (200, b"")
         [item] = received.items
         assert isinstance(item, Receipt)
         return item

@@ -79,8 +79,8 @@ def from_simulator(request: CallbackRequest) -> WebhookRequest:
     return call_with(request.body, {name.lower(): v for name, v in request.headers.items()})
 
 
-def the_mail_of(call: WebhookRequest) -> Inbound:
-    received = connector_with(**OPEN_TO_ME).receive(call)
+def the_mail_of(request: WebhookRequest) -> Inbound:
+    received = connector_with(**OPEN_TO_ME).receive(request)
     [mail] = received.items
     assert isinstance(mail, Inbound)
     return mail
@@ -105,7 +105,7 @@ def test_a_mail_taken_apart_is_read():
     assert mail.subject == "Grüße"
     assert mail.body.strip() == "Hallo é"
     assert (mail.html or "").strip() == "<p>Привет</p>"
-    assert "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11" in mail.answers[0]
+    assert "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11" in mail.in_reply_to[0]
     findings = {
         "SPF": "pass",
         "dkim": "{@example.org : pass}",
@@ -252,7 +252,7 @@ def test_a_bounce_that_comes_raw_becomes_a_receipt():
 
 
 def test_a_kept_mail_is_answered_200():
-    assert connector_with(**OPEN_TO_ME).receive(parsed(text=b"Hi")).answer.status == 200
+    assert connector_with(**OPEN_TO_ME).receive(parsed(text=b"Hi")).response.status == 200
 
 
 @pytest.mark.parametrize(
@@ -317,21 +317,28 @@ PUBLIC = base64.b64encode(
 ).decode()
 
 
-def signed(call: WebhookRequest) -> WebhookRequest:
-    timestamp = str(int(call.received_at.timestamp()))
-    signature = KEY.sign(timestamp.encode() + call.body, ec.ECDSA(SHA256()))
+def signed(request: WebhookRequest) -> WebhookRequest:
+    timestamp = str(int(request.received_at.timestamp()))
+    signature = KEY.sign(timestamp.encode() + request.body, ec.ECDSA(SHA256()))
     headers = {
         "x-twilio-email-event-webhook-signature": base64.b64encode(signature).decode(),
         "x-twilio-email-event-webhook-timestamp": timestamp,
     }
     return WebhookRequest(
-        "inbound", "POST", call.url, {**call.headers, **headers}, call.body, call.received_at
+        "inbound",
+        "POST",
+        request.url,
+        {**request.headers, **headers},
+        request.body,
+        request.received_at,
     )
 
 
-def without_credentials(call: WebhookRequest) -> WebhookRequest:
-    headers = {name: value for name, value in call.headers.items() if name != "authorization"}
-    return WebhookRequest("inbound", "POST", call.url, headers, call.body, call.received_at)
+def without_credentials(request: WebhookRequest) -> WebhookRequest:
+    headers = {name: value for name, value in request.headers.items() if name != "authorization"}
+    return WebhookRequest(
+        "inbound", "POST", request.url, headers, request.body, request.received_at
+    )
 
 
 def test_a_signature_will_do_where_a_key_is_all_that_is_set():

@@ -94,7 +94,7 @@ def test_a_signature_of_another_maker_is_verified_byte_for_byte():
         detail="250 OK",
         payload=json.loads(VECTOR_BODY)[0],
     )
-    assert received.answer.status == 204
+    assert received.response.status == 204
 
 
 def test_either_of_two_keys_verifies_while_one_replaces_the_other():

@@ -36,7 +36,7 @@ def test_a_bounce_to_the_return_path_names_the_message(start: Any, connect: Any)
     [taken] = server.mails
     reply = b"From: ann@example.com\nAuto-Submitted: auto-replied\n\nI am away"
     [read] = read_mail(reply, envelope_recipient=taken.mail_from)
-    assert getattr(read, "answers", None) == (UID,)
+    assert getattr(read, "in_reply_to", None) == (UID,)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_status_becomes_a_receipt(receive, status, kinds):
 
     assert [receipt.kind for receipt in received.items] == kinds
     assert received.items[-1].key == f"{SID}:{status}"
-    assert received.answer == WebhookResponse(204)
+    assert received.response == WebhookResponse(204)
     for receipt in received.items:
         assert (receipt.provider_message_id, receipt.recipient) == (SID, "+14155552671")
         assert (receipt.message_uid, receipt.code, receipt.suppress) == (None, None, False)
@@ -104,7 +104,7 @@ def test_an_older_report_names_the_sms_only(receive):
 def test_a_message_comes_in(receive):
     received = receive(signed(SMS, kind="inbound"))
 
-    assert received.answer == WebhookResponse(200, b"<Response/>", "text/xml")
+    assert received.response == WebhookResponse(200, b"<Response/>", "text/xml")
     [message] = received.items
     assert (message.key, message.provider_message_id) == (SMS["MessageSid"], SMS["MessageSid"])
     assert (message.channel, message.sender, message.recipient, message.body) == (
@@ -113,7 +113,7 @@ def test_a_message_comes_in(receive):
         "+15005550006",
         "Привет 👋 & =",
     )
-    assert (message.attachments, message.keyword, message.answers) == ((), None, ())
+    assert (message.attachments, message.keyword, message.in_reply_to) == ((), None, ())
     assert message.metadata == {
         "AccountSid": "AC" + "a" * 32,
         "ApiVersion": "2010-04-01",
@@ -153,7 +153,7 @@ def test_a_whatsapp_message_tells_who_wrote_it_and_what_it_answers(receive):
     [message] = receive(signed({**SMS, **extra}, kind="inbound")).items
 
     assert (message.channel, message.sender) == ("sms", "whatsapp:+14155552671")
-    assert message.answers == (SID,)
+    assert message.in_reply_to == (SID,)
     assert message.metadata["ProfileName"] == "Ann"
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connectors.base import Misconfigured, Rejected, Unavailable
-from connectors.toolkit.http.replies import Response, excerpt, refusal, retry_after
+from connectors.toolkit.http.replies import Response, excerpt, parse_retry_after, response_error
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
     ],
 )
 def test_each_status_without_success_stands_for_one_outcome(status, outcome):
-    error = refusal(Response(status, {}, b"why"))
+    error = response_error(Response(status, {}, b"why"))
 
     assert type(error) is outcome
     assert error.code == str(status)
@@ -51,7 +51,7 @@ def test_each_status_without_success_stands_for_one_outcome(status, outcome):
 
 @pytest.mark.parametrize(("status", "wait"), [(429, 7), (503, 7), (500, 7), (400, None)])
 def test_only_what_may_be_tried_again_says_when(status, wait):
-    error = refusal(Response(status, {"Retry-After": "7"}))
+    error = response_error(Response(status, {"Retry-After": "7"}))
 
     expected = timedelta(seconds=wait) if wait else None
     assert getattr(error, "retry_after", None) == expected
@@ -84,7 +84,7 @@ def test_only_what_may_be_tried_again_says_when(status, wait):
 def test_retry_after_is_read_as_seconds_or_date_and_kept_within_a_day(header, seconds):
     expected = None if seconds is None else timedelta(seconds=seconds)
 
-    assert retry_after(header, NOW) == expected
+    assert parse_retry_after(header, NOW) == expected
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_letter_is_read_whole() -> None:
     )
     assert (read.subject, read.body, read.html) == ("Re: Your order", "Hello\n", None)
     assert read.provider_message_id == "<1@example.com>"
-    assert read.answers == (f"<{UID}@shop.example>", "<b@x>", "<a@x>")
+    assert read.in_reply_to == (f"<{UID}@shop.example>", "<b@x>", "<a@x>")
     assert read.occurred_at == datetime(2026, 11, 22, 6, tzinfo=UTC)
     assert (read.headers["Cc"], read.headers["List-Id"]) == (
         "bob@example.com",
@@ -131,7 +131,7 @@ def test_an_automatic_reply_to_a_return_path_answers_its_message() -> None:
         with_headers("Auto-Submitted: auto-replied", "Return-Path: <>"),
         envelope_recipient=f"bounces+{UID.upper()}@shop.example",
     )
-    assert (read.automatic, read.answers) == (True, (UID,))
+    assert (read.automatic, read.in_reply_to) == (True, (UID,))
 
 
 @pytest.mark.parametrize(
