@@ -1,1 +1,1 @@
-"""The attachments of messages: how their content is obtained before a send."""
+"""The files of messages: where they are fetched from and how connectors receive them."""

@@ -1,39 +1,41 @@
-"""Why a file of a message cannot be had. Nothing was sent when that shows, so no row here is
-Uncertain; and no file is reason enough to stop an agent, so none is Misconfigured."""
+"""Reasons why a file of a message cannot be sent.
+
+The message itself has not been sent by then, so none of them is Uncertain, and no file is a
+reason to pause an agent, so none is Misconfigured.
+"""
 
 from datetime import timedelta
 
 from connectors.base import ErrorCode, Rejected, Unavailable
 
-NOT_FOUND = ErrorCode("attachment_not_found", Rejected, "there is no such file, or no longer")
-FORBIDDEN = ErrorCode("attachment_forbidden", Rejected, "its server does not let us read it")
+NOT_FOUND = ErrorCode("attachment_not_found", Rejected, "the file does not exist")
+FORBIDDEN = ErrorCode("attachment_forbidden", Rejected, "the file server denies access")
 REFUSED = ErrorCode(
     "attachment_refused",
     Rejected,
-    "its server refuses the request, redirects too often, or to where we do not follow",
+    "the file server rejects the request, redirects too often or to an address that is not"
+    " followed",
 )
-ADDRESS = ErrorCode("attachment_address", Rejected, "its address cannot be used")
+ADDRESS = ErrorCode("attachment_address", Rejected, "the address of the file is not valid")
 NETWORK = ErrorCode(
     "attachment_network",
     Rejected,
-    "its host is in no public network, nor in one of `POSTROOM_ATTACHMENT_NETWORKS`",
+    "the host of the file is neither public nor in `POSTROOM_ATTACHMENT_NETWORKS`",
 )
 TOO_LARGE = ErrorCode(
     "attachment_too_large",
     Rejected,
-    "the files of the message are larger than `POSTROOM_ATTACHMENT_LIMIT_BYTES`",
+    "the files of the message exceed `POSTROOM_ATTACHMENT_LIMIT_BYTES`",
 )
-CHECKSUM = ErrorCode("attachment_checksum", Rejected, "the bytes do not have its `sha256`")
-NOT_TAKEN = ErrorCode("attachment_not_taken", Rejected, "the agent does not take a file like this")
+CHECKSUM = ErrorCode("attachment_checksum", Rejected, "the content does not match `sha256`")
+NOT_SUPPORTED = ErrorCode("attachment_not_supported", Rejected, "the agent cannot send such a file")
 UNAVAILABLE = ErrorCode(
-    "attachment_unavailable",
-    Unavailable,
-    "its server is out of reach, slow, too busy or faulty",
+    "attachment_unavailable", Unavailable, "the file server is unreachable, slow, busy or failing"
 )
 STORAGE = ErrorCode(
     "attachment_storage",
     Unavailable,
-    "the storage does not accept our credentials, clock, region or set-up",
+    "the storage does not accept the configured credentials or region, or this server's clock",
 )
 
 ERRORS = (
@@ -44,20 +46,22 @@ ERRORS = (
     NETWORK,
     TOO_LARGE,
     CHECKSUM,
-    NOT_TAKEN,
+    NOT_SUPPORTED,
     UNAVAILABLE,
     STORAGE,
 )
 
 
 class AttachmentError(Exception):
-    """One file cannot be had, for the reason of a row. The `detail` holds no part of its address,
-    which may be signed."""
+    """A file cannot be sent.
+
+    `detail` contains no part of the file's address, which may be signed.
+    """
 
     def __init__(
-        self, row: ErrorCode, detail: str = "", retry_after: timedelta | None = None
+        self, code: ErrorCode, detail: str = "", retry_after: timedelta | None = None
     ) -> None:
-        super().__init__(row.code, detail)
-        self.row = row
-        self.detail = detail or row.meaning
+        super().__init__(code.code, detail)
+        self.code = code
+        self.detail = detail or code.meaning
         self.retry_after = retry_after

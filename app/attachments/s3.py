@@ -1,8 +1,9 @@
-"""Files in S3, or in a storage that speaks its API. Imported only when the first is needed.
+"""Fetch files from S3 or a storage with the same API, or sign addresses for them.
 
-The names of errors are those of the Amazon S3 API Reference, "Error responses". The account that
-boto3 finds in its own environment variables should be able to read attachments and nothing else:
-whoever may submit a message may name any object.
+Importing this module imports boto3, so import it only where an s3:// address is used. Error names
+are those of the Amazon S3 API Reference, "Error responses". The account, which boto3 finds in its
+own environment variables, should be allowed to read attachments only: a caller who may submit
+messages can name any object.
 """
 
 import re
@@ -37,7 +38,7 @@ CHUNK_BYTES = 256 * 1024
 
 _ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 
-ROW_OF_ERROR: Mapping[str, ErrorCode] = {
+CODE_OF_ERROR: Mapping[str, ErrorCode] = {
     "NoSuchBucket": NOT_FOUND,
     "NoSuchKey": NOT_FOUND,
     "NoSuchVersion": NOT_FOUND,
@@ -54,7 +55,7 @@ ROW_OF_ERROR: Mapping[str, ErrorCode] = {
     "RequestTimeout": UNAVAILABLE,
     "ServiceUnavailable": UNAVAILABLE,
     "SlowDown": UNAVAILABLE,
-    # What botocore itself takes for a sign of throttling, from whichever storage.
+    # The names that botocore takes as throttling, from any storage.
     "BandwidthLimitExceeded": UNAVAILABLE,
     "LimitExceededException": UNAVAILABLE,
     "PriorRequestNotComplete": UNAVAILABLE,
@@ -68,49 +69,63 @@ ROW_OF_ERROR: Mapping[str, ErrorCode] = {
     "TooManyRequestsException": UNAVAILABLE,
     "TransactionInProgressException": UNAVAILABLE,
 }
+CODE_OF_STATUS: Mapping[int, ErrorCode] = {
+    301: STORAGE,
+    401: STORAGE,
+    403: FORBIDDEN,
+    404: NOT_FOUND,
+    429: UNAVAILABLE,
+}
 
 
-def fetch(url: str, room: int, deadline: float) -> tuple[bytes, str]:
-    """The object at `s3://bucket/key` and its type, by the `time.monotonic()` of `deadline`.
+def fetch(url: str, capacity: int, deadline: float) -> tuple[bytes, str]:
+    """Return the content of `s3://bucket/key` and its media type.
 
-    Raises AttachmentError, also for one of more than `room` bytes.
+    `deadline` is in seconds of `time.monotonic()`.
+
+    Raises:
+        AttachmentError: the object cannot be fetched in time, or is larger than `capacity` bytes.
     """
-    with _blaming():
-        reply = _client(settings().s3_endpoint, settings().s3_region).get_object(**_place(url))
+    with _s3_errors():
+        client = _client(settings().s3_endpoint, settings().s3_region)
+        reply = client.get_object(**_location(url))
         with closing(reply["Body"]) as body:
-            if reply.get("ContentLength", 0) > room:
+            if reply.get("ContentLength", 0) > capacity:
                 raise AttachmentError(TOO_LARGE)
             content = bytearray()
             for chunk in body.iter_chunks(CHUNK_BYTES):
                 content += chunk
-                if len(content) > room:
+                if len(content) > capacity:
                     raise AttachmentError(TOO_LARGE)
                 if time.monotonic() >= deadline:
                     raise AttachmentError(UNAVAILABLE, "not fetched in time")
     return bytes(content), reply.get("ContentType", "")
 
 
-def presigned(url: str) -> str:
-    """An https:// or http:// address at which anybody can read `s3://bucket/key` for an hour.
+def presigned_url(url: str) -> str:
+    """Return an http:// or https:// address that gives anyone read access to an object for an hour.
 
-    Nothing is asked of the storage. Raises AttachmentError.
+    It is computed here, without a request to the storage.
+
+    Raises:
+        AttachmentError: the address is not valid, or no credentials are configured.
     """
-    with _blaming():
+    with _s3_errors():
         client = _client(settings().s3_endpoint, settings().s3_region)
         address = client.generate_presigned_url(
-            "get_object", Params=_place(url), ExpiresIn=PRESIGNED_FOR.seconds
+            "get_object", Params=_location(url), ExpiresIn=PRESIGNED_FOR.seconds
         )
     return str(address)
 
 
-def _place(url: str) -> dict[str, str]:
+def _location(url: str) -> dict[str, str]:
     found = _ADDRESS.fullmatch(url)
     if found is None:
         raise AttachmentError(ADDRESS)
     return {"Bucket": found[1], "Key": found[2]}
 
 
-# A session of its own for each: the default one of boto3 must not be used by several threads.
+# Each client has its own session: the default session of boto3 is not thread-safe.
 @cache
 def _client(endpoint: str | None, region: str | None) -> Any:
     return boto3.session.Session().client(
@@ -120,11 +135,11 @@ def _client(endpoint: str | None, region: str | None) -> Any:
         config=Config(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
-            # The message is tried again, by the rules of its agent.
+            # The whole message is retried, as its agent configures.
             retries={"total_max_attempts": 1, "mode": "standard"},
             proxies={},
             signature_version="s3v4",
-            # Not every storage has names of its own for its buckets, nor checksums.
+            # Not every storage supports buckets as host names, or checksums.
             s3={"addressing_style": "path" if endpoint else "auto"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -133,12 +148,12 @@ def _client(endpoint: str | None, region: str | None) -> Any:
 
 
 @contextmanager
-def _blaming() -> Iterator[None]:
-    """The texts of boto3 quote addresses, so only the names of its errors are told."""
+def _s3_errors() -> Iterator[None]:
+    """Turn errors of boto3 into AttachmentError, without their texts, which quote addresses."""
     try:
         yield
     except boto.ClientError as error:
-        raise _refusal(error) from None
+        raise _classify(error) from None
     except (
         boto.ConnectionError,
         boto.HTTPClientError,
@@ -152,11 +167,10 @@ def _blaming() -> Iterator[None]:
         raise AttachmentError(STORAGE, type(error).__name__) from None
 
 
-def _refusal(error: boto.ClientError) -> AttachmentError:
+def _classify(error: boto.ClientError) -> AttachmentError:
     name = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    row = ROW_OF_ERROR.get(name)
-    if row is None:
-        by_status = {301: STORAGE, 401: STORAGE, 403: FORBIDDEN, 404: NOT_FOUND, 429: UNAVAILABLE}
-        row = UNAVAILABLE if status >= 500 else by_status.get(status, REFUSED)
-    return AttachmentError(row, f"the storage answers {status} {name[:50]}")
+    code = CODE_OF_ERROR.get(name)
+    if code is None:
+        code = UNAVAILABLE if status >= 500 else CODE_OF_STATUS.get(status, REFUSED)
+    return AttachmentError(code, f"the storage responded with status {status} {name[:50]}")

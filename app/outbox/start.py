@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, text
 
 from app import suppression
-from app.attachments.resolve import FETCH_LIMIT
+from app.attachments.resolve import FETCH_TIMEOUT
 from app.models import Attachment
 from app.outbox.claim import Claim
 from connectors import base
@@ -86,7 +86,7 @@ def start(connection: Connection, claims: Sequence[Claim], lease: timedelta) -> 
         {
             **_keys(claims),
             "lease": lease.total_seconds(),
-            "fetch_limit": FETCH_LIMIT.total_seconds(),
+            "fetch_limit": FETCH_TIMEOUT.total_seconds(),
         },
     ).all()
     attachments = _attachments(connection, [row.id for row in rows if row.has_attachments])

@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.attachments.resolve import MEDIA_TYPE
+from app.attachments.media_types import MEDIA_TYPE
 from app.fields import (
     BASE64,
     FILE_NAME,

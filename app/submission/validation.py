@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from app import addresses, suppression
 from app.agents import Agents, UnroutableError, choose_agent
 from app.api.problems import FieldError
-from app.attachments.resolve import UNKNOWN_TYPE, content_type
+from app.attachments.media_types import UNKNOWN_TYPE, content_type
 from app.fields import now
 from app.models import PRIORITIES
 from app.settings import settings

@@ -20,8 +20,8 @@ from connectors.m2m.settings import M2mSettings
 from connectors.toolkit.http import HttpClient
 from connectors.toolkit.http.replies import Response, excerpt, message_id, response_error
 
-NOT_TAKEN = ErrorCode("not_taken", Rejected, "omnichannel: internal id 0, without an error code")
-ERRORS = (NOT_TAKEN,)
+NOT_SUPPORTED = ErrorCode("not_taken", Rejected, "omnichannel: internal id 0, without an error code")
+ERRORS = (NOT_SUPPORTED,)
 
 # Partly means: some parts of a long text. Such a message cannot be read yet, and more of it may
 # still arrive, so that it is no more than sent.
@@ -64,7 +64,7 @@ def send(
         # The codes are published for the account's owner alone. The call itself was taken.
         raise Rejected(excerpt(code, hide), said)
     if taken_as == "0":
-        raise NOT_TAKEN.error(said)
+        raise NOT_SUPPORTED.error(said)
     return Accepted(taken_as, str(response.status))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app import db
 from app.api.operations import Operation, Section
 from app.api.problems import ProblemError
-from app.attachments.resolve import MEDIA_TYPE, UNKNOWN_TYPE
+from app.attachments.media_types import MEDIA_TYPE, UNKNOWN_TYPE
 from app.models import Attachment
 
 section = Section("attachments")

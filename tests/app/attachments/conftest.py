@@ -1,4 +1,4 @@
-"""A server with files, a storage with objects, and settings that allow to fetch from them."""
+"""A file server, an S3 storage, and settings that allow fetching from them."""
 
 from collections.abc import Iterator
 
@@ -16,11 +16,11 @@ def loopback_allowed(environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quiet_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """All that a process logs which logs as much as it can."""
+def full_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The log of a process at its most verbose level."""
     for name, level in logs.QUIETER.items():
         caplog.set_level(level, name)
-    caplog.set_level("DEBUG")  # last, for each call sets what the handler keeps too
+    caplog.set_level("DEBUG")  # last, since each call also sets the level of the handler
     return caplog
 
 
@@ -39,7 +39,7 @@ def s3_server_process() -> Iterator[S3Server]:
 
 @pytest.fixture
 def storage(s3_server_process: S3Server, environment: pytest.MonkeyPatch) -> S3Server:
-    """An empty storage that the settings name, with the credentials to read it."""
+    """An empty storage that the settings name, with credentials to read it."""
     environment.setenv("AWS_ACCESS_KEY_ID", s3_server.KEY_ID)
     environment.setenv("AWS_SECRET_ACCESS_KEY", s3_server.SECRET)
     environment.setenv("POSTROOM_S3_REGION", s3_server.REGION)

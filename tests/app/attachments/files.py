@@ -1,4 +1,4 @@
-"""Messages with files, and what becomes of those."""
+"""Messages with files, and the files or errors that come of resolving them."""
 
 from hashlib import sha256
 from typing import Any
@@ -7,14 +7,16 @@ import pytest
 
 from app.attachments import resolve as attachments
 from app.attachments.errors import ERRORS
+from app.attachments.media_types import UNKNOWN_TYPE
 from connectors.base import Attachment, AttachmentSource, OutboundMessage, SendError
 
 CONTENT: frozenset[AttachmentSource] = frozenset({"content"})
 URL: frozenset[AttachmentSource] = frozenset({"url"})
-UNKNOWN = "application/octet-stream"
 
 
-def file(url: str | None = None, name: str = "a", kind: str = UNKNOWN, **more: Any) -> Attachment:
+def file(
+    url: str | None = None, name: str = "a", kind: str = UNKNOWN_TYPE, **more: Any
+) -> Attachment:
     return Attachment(name, kind, url=url, **more)
 
 
@@ -25,8 +27,8 @@ def resolved(
     return attachments.resolve(message, sources).attachments
 
 
-def refused(*files: Attachment, sources: frozenset[AttachmentSource] = CONTENT) -> SendError:
-    """The error that the files lead to, which is what its row says."""
+def rejection(*files: Attachment, sources: frozenset[AttachmentSource] = CONTENT) -> SendError:
+    """Return the error that resolving raises, after checking it against the table of errors."""
     with pytest.raises(SendError) as caught:
         resolved(*files, sources=sources)
     [row] = [row for row in ERRORS if row.code == caught.value.code]

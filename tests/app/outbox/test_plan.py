@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from app import db
-from app.attachments.resolve import FETCH_LIMIT
+from app.attachments.resolve import FETCH_TIMEOUT
 from app.outbox import claim as claims
 from app.outbox import settle as delivery
 from tests.app.outbox.driver import LEASE, Outbox
@@ -151,7 +151,7 @@ def test_a_start_probes_the_suppression_list_once_for_each_address(outbox: Outbo
         id=number,
         claim=claim.token,
         lease=LEASE.total_seconds(),
-        fetch_limit=FETCH_LIMIT.total_seconds(),
+        fetch_limit=FETCH_TIMEOUT.total_seconds(),
     )
     [probe] = [step for step in steps(found) if step.get("Relation Name") == "suppressions"]
     assert probe["Index Name"] == "suppressions_channel_family_address_key"

@@ -8,7 +8,7 @@ import pytest
 from app import db
 from app.agents import Agents
 from app.attachments import resolve as attachments
-from app.attachments.resolve import FETCH_LIMIT
+from app.attachments.resolve import FETCH_TIMEOUT
 from app.outbox import settle as delivery
 from app.outbox.deliver import Deliverer
 from connectors.base import Attachment
@@ -146,7 +146,7 @@ def test_no_connection_is_held_while_a_file_is_fetched(
     [
         ([], timedelta(0)),
         ([Attachment("a", "text/plain", content=b"x")], timedelta(0)),
-        ([Attachment("a", "text/plain", url="https://files.example/a")], FETCH_LIMIT),
+        ([Attachment("a", "text/plain", url="https://files.example/a")], FETCH_TIMEOUT),
     ],
     ids=["none", "content", "url"],
 )
