@@ -115,7 +115,7 @@ def test_a_defect_of_ours_is_no_doubt_about_the_sending(
     def defect(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(attachments, "_get", defect)
+    monkeypatch.setattr(attachments.web, "fetch", defect)
     number = one(outbox, "https://files.example/a", "holding")
     carry(outbox, carrier, number, "holding")
     row = outbox.row(number)
