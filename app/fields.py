@@ -1,24 +1,30 @@
-"""The kinds of values that requests are made of, each with its JSON schema."""
+"""Types of the values in requests, each with its JSON schema."""
 
 import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     JsonValue,
     Strict,
     StringConstraints,
+    ValidationError,
 )
 from pydantic_core import PydanticCustomError, core_schema
 
-DEEPEST_JSON = 32
+from app.errors import FieldError, InvalidError
+
+MAX_JSON_DEPTH = 32
+MAX_FIELD_NAME = 100
 
 HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 HTTP_ADDRESS = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-~]*)?$"
@@ -27,6 +33,52 @@ SHA256 = r"^[0-9A-Fa-f]{64}$"
 FILE_NAME = r"^[^/\\\u0000-\u001f\u007f]+$"
 BASE64 = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 CODE = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Request(BaseModel):
+    """A request, or a part of one. Unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def parse(model: type[Model], value: Any) -> Model:
+    """Validate `value`, which is JSON or made of strings, as a `model`.
+
+    Raises:
+        InvalidError: Some fields are invalid. The errors do not repeat their values.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidError(
+            [
+                FieldError(_path(detail["loc"]), _reason(detail))
+                for detail in error.errors(include_input=False, include_url=False)
+            ]
+        ) from None
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part != "[key]" and not part.startswith("<"):  # "<…>" tags the member of a union
+            name = part[:MAX_FIELD_NAME].encode(errors="replace").decode()
+            path += f".{name}" if path else name
+    return path
+
+
+def _reason(detail: Any) -> str:
+    if detail["type"] == "extra_forbidden":
+        return "unknown field"
+    if detail["type"] in {"model_type", "dict_type"}:
+        return "must be an object"
+    reason: str = detail["msg"].removeprefix("Value error, ")
+    return reason[:1].lower() + reason[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +144,13 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_with_time_zone), AfterValida
 
 
 def _plain(value: JsonValue) -> JsonValue:
-    _walk(value, DEEPEST_JSON)
+    _walk(value, MAX_JSON_DEPTH)
     return value
 
 
 def _walk(value: JsonValue, depth: int) -> None:
     if depth == 0:
-        raise PydanticCustomError("depth", f"nested deeper than {DEEPEST_JSON} levels")
+        raise PydanticCustomError("depth", f"nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, dict):
         for key, inner in value.items():
             TEXT.check(key)

@@ -14,18 +14,18 @@ from app.api.routes import (
     generic_webhooks,
     health,
     messages,
+    replay,
     scheduler,
     suppressions,
     webhooks,
 )
-from app.api.routes import replay as interventions
 from app.api.throttle import Throttle
 from app.settings import settings
 
 SECTIONS = (
     messages.section,
     attachments.section,
-    interventions.section,
+    replay.section,
     conversations.section,
     scheduler.section,
     agents.section,

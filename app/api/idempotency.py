@@ -1,65 +1,70 @@
-"""`Idempotency-Key`: the same request again gets the same answer, and does nothing.
+"""`Idempotency-Key`: a repeated request gets the stored response and does nothing else.
 
-The key, the work and the answer are one transaction. So a crash leaves nothing half done, and
-whoever comes while that transaction is open is told so, by an advisory lock that ends with it.
-Only an answer of success is kept: a refused request did nothing, and its key is still free.
+The key, the work and the response are one transaction, so a crash leaves nothing half done. An
+advisory lock, which ends with that transaction, detects a repeat that arrives meanwhile. Only
+successful responses are stored: a rejected request did nothing, and its key can be used again.
 """
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from flask import Response, request
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from app.api.problems import FieldError, ProblemError, invalid
+from app.api.problems import ProblemError
+from app.errors import FieldError, InvalidError
 from app.models import IdempotencyKey
 from app.outbox.store import IDEMPOTENCY_WINDOW
 
 HEADER = "Idempotency-Key"
 PATTERN = r"^[!-~]{1,255}$"
 REPLAYED = "Idempotent-Replayed"
-KEPT_HEADERS = ("Location",)
+STORED_HEADERS = ("Location",)
 HEADERS = {HEADER: {"type": "string", "pattern": PATTERN}}
 
 
-def key() -> str | None:
-    """The key of this request. Raises ProblemError where it cannot be one."""
+@dataclass(slots=True)
+class Exchange:
+    """A request and its response, once there is one."""
+
+    response: Response | None = None
+
+
+@contextmanager
+def idempotent(connection: Connection, client: str) -> Iterator[Exchange]:
+    """Find or store the response to the current request, in the transaction of `connection`.
+
+    The exchange already has a response if `client` sent the same request with the same key within
+    24 hours. Otherwise the caller does the work and sets the response, which is then stored.
+    Without the header nothing is looked up or stored.
+
+    Raises:
+        InvalidError: The key is malformed, or was used for a different request.
+        ProblemError: 409 while the first request is still in progress.
+    """
+    key = _key()
+    if key is None:
+        yield Exchange()
+        return
+    _lock(connection, client, key)
+    request_hash = _hash()
+    exchange = Exchange(_find(connection, client, key, request_hash))
+    is_replayed = exchange.response is not None
+    yield exchange
+    if exchange.response is not None and not is_replayed:
+        _store(connection, client, key, request_hash, exchange.response)
+
+
+def _key() -> str | None:
     given = request.headers.get(HEADER)
     if given is not None and not re.fullmatch(PATTERN.strip("^$"), given):
-        raise invalid([FieldError(field=HEADER, reason="1 to 255 ASCII characters, no spaces")])
+        raise InvalidError([FieldError(HEADER, "must be 1 to 255 ASCII characters without spaces")])
     return given
-
-
-def once(connection: Connection, client: str, key: str, answer: Callable[[], Response]) -> Response:
-    """What `answer` gives, or gave to the same request of `client` within 24 hours.
-
-    Raises ProblemError: 409 while that request is still in progress, 422 where the key belongs
-    to another one.
-    """
-    _lock(connection, client, key)
-    hashed = _hash()
-    found = connection.execute(
-        select(IdempotencyKey).where(
-            IdempotencyKey.client == client,
-            IdempotencyKey.key == key,
-            IdempotencyKey.created_at > func.now() - IDEMPOTENCY_WINDOW,
-        )
-    ).one_or_none()
-    if found is None:
-        response = answer()
-        _keep(connection, client, key, hashed, response)
-        return response
-    if bytes(found.request_hash) != hashed:
-        raise invalid([FieldError(field=HEADER, reason="belongs to another request")])
-    return Response(
-        found.body,
-        found.status,
-        {**found.headers, REPLAYED: "true"},
-        content_type="application/json",
-    )
 
 
 def _lock(connection: Connection, client: str, key: str) -> None:
@@ -69,7 +74,7 @@ def _lock(connection: Connection, client: str, key: str) -> None:
     if not connection.execute(statement, {"number": number}).scalar_one():
         raise ProblemError(
             HTTPStatus.CONFLICT,
-            "the first request with this Idempotency-Key is still in progress",
+            "The first request with this Idempotency-Key is still in progress. Try again.",
             headers={"Retry-After": "1"},
         )
 
@@ -80,12 +85,36 @@ def _hash() -> bytes:
     return hashed.digest()
 
 
-def _keep(connection: Connection, client: str, key: str, hashed: bytes, response: Response) -> None:
+def _find(connection: Connection, client: str, key: str, request_hash: bytes) -> Response | None:
+    found = connection.execute(
+        select(IdempotencyKey).where(
+            IdempotencyKey.client == client,
+            IdempotencyKey.key == key,
+            IdempotencyKey.created_at > func.now() - IDEMPOTENCY_WINDOW,
+        )
+    ).one_or_none()
+    if found is None:
+        return None
+    if bytes(found.request_hash) != request_hash:
+        raise InvalidError(
+            [FieldError(HEADER, "already used for a different request. Use a new key.")]
+        )
+    return Response(
+        found.body,
+        found.status,
+        {**found.headers, REPLAYED: "true"},
+        content_type="application/json",
+    )
+
+
+def _store(
+    connection: Connection, client: str, key: str, request_hash: bytes, response: Response
+) -> None:
     values = {
-        "request_hash": hashed,
+        "request_hash": request_hash,
         "status": response.status_code,
         "headers": {
-            name: response.headers[name] for name in KEPT_HEADERS if name in response.headers
+            name: response.headers[name] for name in STORED_HEADERS if name in response.headers
         },
         "body": response.get_data(as_text=True),
         "created_at": func.now(),

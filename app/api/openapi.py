@@ -72,7 +72,7 @@ class _Types:
         for operation in operations:
             for mode, named in (
                 ("validation", [operation.query, operation.body]),
-                ("serialization", [*operation.answers.values()]),
+                ("serialization", [*operation.responses.values()]),
             ):
                 inputs += [
                     (repr(one), mode, TypeAdapter(one))
@@ -125,7 +125,7 @@ def _operation(tag: str, operation: Operation, view: View, types: _Types) -> dic
 
 def _responses(operation: Operation, types: _Types) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for status, answer in operation.answers.items():
+    for status, answer in operation.responses.items():
         content = (
             {answer: {"schema": {"type": "string"}}}
             if isinstance(answer, str)

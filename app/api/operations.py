@@ -1,39 +1,55 @@
-"""Routes that cannot be served without being described: each is registered once, with the types
-of what goes in and out, and from those come both its checks and its OpenAPI entry."""
+"""Operations: routes with the types of their input and output.
+
+Each operation is registered once. Its checks and its entry in the OpenAPI description both come
+from these types, so that no route is served without being described.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from functools import wraps
+from functools import partial
 from http import HTTPStatus
 from typing import Any, get_origin
 
-from flask import Blueprint, Response, request
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from flask import Blueprint, Response, current_app, request
+from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 
 from app.api import security
 from app.api.bodies import read_json
-from app.api.problems import FieldError, field_errors, invalid
+from app.api.throttle import Throttle
 from app.auth.tokens import Scope
+from app.errors import FieldError, InvalidError
+from app.fields import parse
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path, a Flask rule.
+    """A method of a path.
 
-    `scope` is what its token must allow, None where any token will do; with `public` it needs
-    none. A `body` that is not `checked` here reaches the view as the JSON value it is. `answers`
-    maps each status of success to the type of its body, or to a media type where that is no
-    JSON; `problems` are the errors beside those that the other properties imply. `headers` are
-    the request headers that it reads, by their JSON schemas.
+    Args:
+        method: The HTTP method.
+        path: The path, as a Flask rule.
+        responses: The type of the body for each status of success, or its media type if it is
+            not JSON.
+        scope: The scope that the token needs; None accepts every token.
+        public: No token is needed.
+        submits: The operation counts against the client's rate limit, and accepts an
+            `Idempotency-Key`.
+        query: The model of the query string.
+        body: The model of the JSON body.
+        body_required: False if the body may be left out.
+        checked: False passes the body to the view as plain JSON, which then validates it.
+        headers: The JSON schemas of the request headers.
+        problems: Error statuses besides those that follow from the rest.
     """
 
     method: str
     path: str
-    answers: Mapping[HTTPStatus, Any]
+    responses: Mapping[HTTPStatus, Any]
     _: KW_ONLY
     scope: Scope | None = None
     public: bool = False
+    submits: bool = False
     query: type[BaseModel] | None = None
     body: Any = None
     body_required: bool = True
@@ -42,12 +58,14 @@ class Operation:
     problems: frozenset[HTTPStatus] = frozenset()
 
     def all_problems(self) -> list[HTTPStatus]:
-        """Every error that it may answer."""
+        """Return every error status that the operation may answer with."""
         found = {HTTPStatus.INTERNAL_SERVER_ERROR, *self.problems}
         if not self.public:
             found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE}
         if self.scope is not None:
             found.add(HTTPStatus.FORBIDDEN)
+        if self.submits:
+            found |= {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
         if self.query is not None or self.body is not None:
             found.add(HTTPStatus.UNPROCESSABLE_ENTITY)
         if self.body is not None:
@@ -63,7 +81,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a view answers where that is more than a body with status 200."""
+    """A response with a status or headers of its own."""
 
     body: BaseModel
     status: HTTPStatus = HTTPStatus.OK
@@ -74,70 +92,47 @@ View = Callable[..., Response | Answer | BaseModel]
 
 
 class Section(Blueprint):
-    """A blueprint whose routes are all operations, kept with the views that serve them."""
+    """A blueprint of operations."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, __name__)
         self.operations: list[tuple[Operation, View]] = []
 
     def serve(self, operation: Operation) -> Callable[[View], View]:
-        """Serve `operation` with the function below.
+        """Register the decorated function as the view of `operation`.
 
-        It is given the variables of the path, and `query` and `body` where the operation has
-        them. Its name and its docstring describe the operation.
+        It is called with the variables of the path, and with `query` and `body` if the operation
+        has them. Its name and docstring appear in the OpenAPI description.
         """
 
         def register(view: View) -> View:
-            body = TypeAdapter(operation.body) if operation.body and operation.checked else None
-
-            @wraps(view)
-            def served(**given: Any) -> Response:
-                if not operation.public:
-                    security.authorise(operation.scope)
-                if operation.query is not None:
-                    given["query"] = _query(operation.query)
-                if operation.body is not None:
-                    given["body"] = _body(operation, body)
-                return respond(view(**given))
-
             self.operations.append((operation, view))
-            self.add_url_rule(operation.path, view.__name__, served, methods=[operation.method])
+            self.add_url_rule(
+                operation.path,
+                view.__name__,
+                partial(_serve, operation, view),
+                methods=[operation.method],
+            )
             return view
 
         return register
 
 
-def _query(model: type[BaseModel]) -> BaseModel:
-    given: MultiDict[str, str] = request.args
-    lists = {
-        name
-        for name, described in model.model_fields.items()
-        if get_origin(described.annotation) is list
-    }
-    if repeated := [name for name in given if name not in lists and len(given.getlist(name)) > 1]:
-        raise invalid([FieldError(field=name, reason="give it once") for name in repeated])
-    try:
-        return model.model_validate(
-            {name: given.getlist(name) if name in lists else given[name] for name in given}
-        )
-    except ValidationError as error:
-        raise invalid(field_errors(error)) from None
-
-
-def _body(operation: Operation, adapter: TypeAdapter[Any] | None) -> Any:
-    value = read_json()
-    if value is None and not operation.body_required:
-        return None
-    if adapter is None:
-        return value
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        raise invalid(field_errors(error)) from None
+def _serve(operation: Operation, view: View, **arguments: Any) -> Response:
+    if not operation.public:
+        security.authorise(operation.scope)
+    if operation.submits:
+        throttle: Throttle = current_app.extensions["throttle"]
+        throttle.count(security.client().name)
+    if operation.query is not None:
+        arguments["query"] = _query(operation.query)
+    if operation.body is not None:
+        arguments["body"] = _body(operation)
+    return respond(view(**arguments))
 
 
 def respond(answer: Response | Answer | BaseModel) -> Response:
-    """The response that carries what a view answered."""
+    """Convert the result of a view to a response."""
     if isinstance(answer, Response):
         return answer
     if isinstance(answer, BaseModel):
@@ -148,3 +143,24 @@ def respond(answer: Response | Answer | BaseModel) -> Response:
         dict(answer.headers),
         content_type="application/json",
     )
+
+
+def _query(model: type[BaseModel]) -> BaseModel:
+    given: MultiDict[str, str] = request.args
+    lists = {
+        name
+        for name, described in model.model_fields.items()
+        if get_origin(described.annotation) is list
+    }
+    if repeated := [name for name in given if name not in lists and len(given.getlist(name)) > 1]:
+        raise InvalidError([FieldError(name, "must not be repeated") for name in repeated])
+    return parse(
+        model, {name: given.getlist(name) if name in lists else given[name] for name in given}
+    )
+
+
+def _body(operation: Operation) -> Any:
+    value = read_json()
+    if value is None and not operation.body_required:
+        return None
+    return parse(operation.body, value) if operation.checked else value

@@ -1,4 +1,4 @@
-"""Who is asking, by `Authorization: Bearer`, `X-API-Token` or HTTP Basic (name:token)."""
+"""Authentication by `Authorization: Bearer`, `X-API-Token` or HTTP Basic (name and token)."""
 
 from http import HTTPStatus
 
@@ -7,36 +7,41 @@ from sqlalchemy.exc import DBAPIError
 
 from app import db
 from app.api.problems import ProblemError
-from app.auth import tokens as auth
+from app.auth import tokens
+from app.auth.tokens import Client, Scope, TokenError
 from app.settings import settings
 
-# Browsers ask for name and token where Basic is offered, which opens /docs to them.
+# Browsers offer a dialog for Basic, which gives people access to /docs.
 CHALLENGE = 'Bearer realm="postroom", Basic realm="postroom", charset="UTF-8"'
 
 
-def authorise(scope: auth.Scope | None) -> None:
-    """Let the request pass where its token has `scope`, or is any token where that is None.
-    Nobody is asked for `receive` where the settings say so. Raises ProblemError: 401, or 403 out
-    of scope."""
+def authorise(scope: Scope | None) -> None:
+    """Check that the token of the request is valid and has `scope`; None accepts every token.
+
+    The scope `receive` needs no token if POSTROOM_WEBHOOK_VERIFY is `none`.
+
+    Raises:
+        ProblemError: 401 without a valid token, 403 without the scope.
+    """
     if scope == "receive" and settings().webhook_verify == "none":
         return
     token, name = _credentials()
     try:
-        g.client = _find(token, name)
-    except auth.TokenError as error:
+        g.client = _find_client(token, name)
+    except TokenError as error:
         raise _unauthorised(str(error)) from None
     if scope is not None and scope not in g.client.scopes:
-        raise ProblemError(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}")
+        raise ProblemError(HTTPStatus.FORBIDDEN, f"The token does not have the scope {scope}.")
 
 
-def client() -> auth.Client:
-    """Who is asking, once authorised."""
-    known: auth.Client = g.client
+def client() -> Client:
+    """Return the authenticated client."""
+    known: Client = g.client
     return known
 
 
 def _credentials() -> tuple[str, str | None]:
-    """The token, and the name that must be its own."""
+    """Return the token of the request and, for HTTP Basic, the name that goes with it."""
     given = request.authorization
     if given is not None and given.type == "bearer" and given.token:
         return given.token, None
@@ -44,20 +49,22 @@ def _credentials() -> tuple[str, str | None]:
         return given.password, given.username or ""
     if "Authorization" not in request.headers and request.headers.get("X-API-Token"):
         return request.headers["X-API-Token"], None
-    raise _unauthorised("a token is needed: Authorization Bearer or Basic, or X-API-Token")
+    raise _unauthorised(
+        "No token given. Use Authorization: Bearer, HTTP Basic, or the header X-API-Token."
+    )
 
 
-def _find(token: str, name: str | None) -> auth.Client:
+def _find_client(token: str, name: str | None) -> Client:
     try:
         with db.autocommit() as connection:
-            return auth.find(connection, token, name=name)
+            return tokens.find(connection, token, name=name)
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
-    # This is the first statement of a request, so it is what meets a connection that died in the
-    # pool. The pool has thrown all such away now.
+    # The first statement of a request meets pooled connections that have died. The pool has
+    # discarded them all by now.
     with db.autocommit() as connection:
-        return auth.find(connection, token, name=name)
+        return tokens.find(connection, token, name=name)
 
 
 def _unauthorised(detail: str) -> ProblemError:

@@ -1,5 +1,8 @@
-"""How fast each client may submit. Counted in Redis, and not at all while that is out of reach:
-what must not fail with the broker is the acceptance of messages."""
+"""Rate limits for submissions, for each client by itself.
+
+Requests are counted in Redis. While Redis is unavailable they are not limited: accepting messages
+must not depend on it.
+"""
 
 import math
 import time
@@ -20,22 +23,26 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Throttle:
-    """The limits of the settings, for each client by itself. Thread-safe.
+    """The submission rate limits of the settings. Thread-safe.
 
-    Raises ValueError where the settings name a limit that is none.
+    Raises:
+        ValueError: A limit in the settings is malformed.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._limits = tuple(limits.parse(text) for text in settings.submit_rate_limits)
-        # Asked once and briefly: a frozen Redis may cost one request a quarter of a second, and
-        # no further one until the pause is over.
+        # A frozen Redis delays one request by the timeout; the next ones skip it during the pause.
         self._limiter = limits.RateLimiter(
             make_client("throttle", timeout_seconds=TIMEOUT_SECONDS, retries=0)
         )
         self._not_before = time.monotonic()
 
     def count(self, client: str) -> None:
-        """Count one request of `client`. Raises ProblemError 429 where it is one too many."""
+        """Count a request of `client`.
+
+        Raises:
+            ProblemError: 429 if the client is over a limit.
+        """
         if time.monotonic() < self._not_before:
             return
         try:
@@ -43,7 +50,7 @@ class Throttle:
         except redis.RedisError as error:
             self._not_before = time.monotonic() + PAUSE.total_seconds()
             log.warning(
-                "Redis is out of reach: submissions are not limited",
+                "Redis unavailable: submissions are not rate limited",
                 error=type(error).__name__,
                 seconds=PAUSE.total_seconds(),
             )
@@ -51,6 +58,7 @@ class Throttle:
         if not room.free:
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                f"more than {' and '.join(map(str, self._limits))}",
+                f"Rate limit exceeded: {' and '.join(map(str, self._limits))}."
+                " Try again after Retry-After seconds.",
                 headers={"Retry-After": str(max(1, math.ceil(room.wait.total_seconds())))},
             )

@@ -5,11 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import click
-from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import Connection, select
 
-from app.api.problems import field_errors
 from app.cli.output import (
     CommandError,
     NothingToDoError,
@@ -19,6 +17,8 @@ from app.cli.output import (
     table,
 )
 from app.db import autocommit, transaction
+from app.errors import InvalidError
+from app.fields import parse
 from app.models import Message
 from app.outbox import replay as replays
 from app.outbox.cancel import cancel as cancel_messages
@@ -70,11 +70,9 @@ def replay(
         _change(ids, replays.replay, "replayed", as_json=as_json)
         return
     try:
-        conditions = Filter.model_validate(given).conditions()
-    except ValidationError as error:
-        lines = "; ".join(
-            f"{OPTIONS[fault.field]}: {fault.reason}" for fault in field_errors(error)
-        )
+        conditions = parse(Filter, given).conditions()
+    except InvalidError as error:
+        lines = "; ".join(f"{OPTIONS[fault.field]}: {fault.reason}" for fault in error.errors)
         raise click.UsageError(lines) from None
     conditions.append(Message.status.in_(statuses or DEAD))
     _replay_chosen(conditions, yes=yes, as_json=as_json)

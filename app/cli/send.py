@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-from pydantic import ValidationError
 
 from app.agents import agents
-from app.api.problems import FieldError, field_errors
 from app.cli.output import BY, CommandError, NothingToDoError, clean, json_option, print_json
 from app.db import autocommit, transaction
+from app.errors import InvalidError, NotFoundError
+from app.fields import parse
 from app.outbox.store import store
-from app.queries import messages as listing
+from app.queries.messages import get_message
 from app.queries.views import EventView
 from app.submission.schema import MessageRequest
 from app.submission.submission import Submission
-from app.submission.validation import RefusedError, suppressed, validate
+from app.submission.suppressions import check_suppressions
+from app.submission.validation import validate
 from connectors.base import Channel
 
 FOLLOW_SECONDS = 0.2
@@ -54,14 +55,14 @@ def send(*, files: tuple[Path, ...], wait: bool, as_json: bool, **fields: str | 
 
     With --json and --wait, each event is a line of its own.
     """
-    message = _submission(
-        {name: value for name, value in fields.items() if value is not None}, files
-    )
-    with transaction() as connection:
-        [faults] = suppressed(connection, [message])
-        if faults:
-            raise _refused(faults)
-        [kept] = store(connection, [message], BY)
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        message = _submission(given, files)
+        with transaction() as connection:
+            check_suppressions(connection, message)
+            [kept] = store(connection, [message], BY)
+    except InvalidError as error:
+        raise CommandError(str(error)) from None
     if as_json:
         print_json(
             {
@@ -88,26 +89,18 @@ def _submission(fields: dict[str, Any], files: tuple[Path, ...]) -> Submission:
             {"filename": file.name, "content": b64encode(file.read_bytes()).decode()}
             for file in files
         ]
-    try:
-        return validate(MessageRequest.model_validate(fields), agents())
-    except ValidationError as error:
-        raise _refused(field_errors(error)) from None
-    except RefusedError as error:
-        raise _refused(error.errors) from None
-
-
-def _refused(errors: list[FieldError]) -> CommandError:
-    return CommandError("\n".join(f"{error.field}: {error.reason}" for error in errors))
+    return validate(parse(MessageRequest, fields), agents())
 
 
 def _follow(message_id: int, *, as_json: bool) -> None:
     """Print what happens to the message until it has ended."""
     shown = 0
     while True:
-        with autocommit() as connection:
-            message = listing.find(connection, message_id)
-        if message is None:
-            raise NothingToDoError(f"message {message_id} was deleted meanwhile")
+        try:
+            with autocommit() as connection:
+                message = get_message(connection, message_id)
+        except NotFoundError as error:
+            raise NothingToDoError(str(error)) from None
         for event in message.events[shown:]:
             _print_event(event, as_json=as_json)
         shown = len(message.events)

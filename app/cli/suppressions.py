@@ -1,14 +1,11 @@
 """`postroom suppressions`: the addresses that are not written to any more."""
 
 from dataclasses import asdict
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import click
-from pydantic import BaseModel, ValidationError
 
 from app import suppression
-from app.api.problems import FieldError, ProblemError, field_errors
-from app.api.routes import suppressions as api
 from app.cli.output import (
     BY,
     CommandError,
@@ -20,13 +17,16 @@ from app.cli.output import (
     table,
 )
 from app.db import autocommit
+from app.errors import InvalidError
+from app.fields import parse
+from app.queries import suppressions as queries
+from app.queries.suppressions import SuppressionQuery
+from app.submission.suppressions import SuppressionRequest, suppress
 from app.suppression import Reason
 from connectors.base import Channel
 
 COLUMNS = ("id", "channel", "address", "reason", "detail", "agent", "message", "by", "since")
 MAX_AT_ONCE = 200
-
-M = TypeVar("M", bound=BaseModel)
 
 channel_choice = click.Choice(get_args(Channel))
 reason_choice = click.Choice(get_args(Reason))
@@ -45,12 +45,16 @@ def suppressions() -> None:
 def list_suppressions(*, as_json: bool, **filters: str | None) -> None:
     """Show the addresses that are not written to, newest first."""
     given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-    query = _checked(api.SuppressionQuery, {**given, "limit": MAX_AT_ONCE})
+    try:
+        query = parse(SuppressionQuery, {**given, "limit": MAX_AT_ONCE})
+    except InvalidError as error:
+        raise CommandError(str(error)) from None
     with autocommit() as connection:
-        page = api.page(connection, query)
+        page = queries.list_suppressions(connection, query)
         found = page.suppressions
         while page.next_cursor is not None:
-            page = api.page(connection, query.model_copy(update={"cursor": page.next_cursor}))
+            query = query.model_copy(update={"cursor": page.next_cursor})
+            page = queries.list_suppressions(connection, query)
             found += page.suppressions
     if as_json:
         print_json([entry.model_dump() for entry in found])
@@ -80,12 +84,12 @@ def list_suppressions(*, as_json: bool, **filters: str | None) -> None:
 @json_option
 def add(*, as_json: bool, **fields: str | None) -> None:
     """Write to ADDRESS no more: refuse messages to it, and fail those that wait."""
-    asked = _checked(api.SuppressionRequest, fields)
     try:
+        request = parse(SuppressionRequest, fields)
         with autocommit() as connection:
-            entry, is_new = api.add(connection, asked, by=BY)
-    except ProblemError as problem:
-        raise _refused(problem.errors) from None
+            entry, is_new = suppress(connection, request, by=BY)
+    except InvalidError as error:
+        raise CommandError(str(error)) from None
     if not is_new:
         raise NothingToDoError(str(entry))
     if as_json:
@@ -107,14 +111,3 @@ def remove(*, entry_id: int, as_json: bool) -> None:
         print_json(asdict(entry))
     else:
         click.echo(f"{entry.address} may be written to again.")
-
-
-def _checked(model: type[M], given: dict[str, Any]) -> M:
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise _refused(field_errors(error)) from None
-
-
-def _refused(errors: list[FieldError]) -> CommandError:
-    return CommandError("\n".join(f"{error.field}: {error.reason}" for error in errors))

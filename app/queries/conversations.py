@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, Select, exists, func, select, tru
 from sqlalchemy.orm import aliased
 
 from app import addresses
+from app.errors import NotFoundError
 from app.fields import ONE_LINE, Flag
 from app.models import Attachment, Conversation, Message
 from app.queries.messages import FILE, SUMMARY, spellings
@@ -52,8 +53,8 @@ class TranscriptQuery(Paged):
     )
 
 
-def page(connection: Connection, query: ConversationQuery) -> ConversationPage:
-    """One page of conversations. Raises ProblemError for a cursor that is none of ours."""
+def list_conversations(connection: Connection, query: ConversationQuery) -> ConversationPage:
+    """One page of conversations. Raises InvalidError where the cursor is not valid."""
     if query.participant is not None or query.unread:
         last = aliased(Message, _newest().lateral())
         matching = _summaries(last).join(last, true())
@@ -74,18 +75,24 @@ def page(connection: Connection, query: ConversationQuery) -> ConversationPage:
     return ConversationPage(conversations=[_view(row) for row in rows], next_cursor=next_cursor)
 
 
-def find(connection: Connection, conversation_id: int) -> ConversationView | None:
-    """One conversation; None where there is none."""
+def get_conversation(connection: Connection, conversation_id: int) -> ConversationView:
+    """Return a conversation.
+
+    Raises:
+        NotFoundError: There is no such conversation.
+    """
     last = aliased(Message, _newest().lateral())
     wanted = _summaries(last).outerjoin(last, true()).where(Conversation.id == conversation_id)
     row = connection.execute(wanted).mappings().one_or_none()
-    return None if row is None else _view(row)
+    if row is None:
+        raise NotFoundError(f"There is no conversation {conversation_id}.")
+    return _view(row)
 
 
-def transcript(
+def list_conversation_messages(
     connection: Connection, conversation_id: int, query: TranscriptQuery
 ) -> ConversationMessagePage:
-    """One page of what was written. Raises ProblemError for a cursor that is none of ours."""
+    """One page of what was written. Raises InvalidError where the cursor is not valid."""
     # As a range and not as an equality, so that no other index has this order: one conversation
     # that was busy long ago must not be looked for from the newest message of all.
     here = Message.conversation_id

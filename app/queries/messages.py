@@ -8,12 +8,12 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from app import addresses
-from app.fields import ONE_LINE, Code, Instant
+from app.errors import NotFoundError
+from app.fields import ONE_LINE, Code, Instant, Request
 from app.models import Attachment, Attempt, Message, MessageEvent, Receipt
 from app.queries.pages import Paged, page_of
 from app.queries.views import Direction, MessageDetail, MessagePage, MessageSummary, Status
 from app.settings import settings
-from app.submission.schema import Request
 from connectors.base import Channel
 
 SUMMARY = (
@@ -108,8 +108,8 @@ class MessageQuery(Filter, Paged):
     direction: Direction | None = None
 
 
-def page(connection: Connection, query: MessageQuery) -> MessagePage:
-    """One page of messages. Raises ProblemError for a cursor that is none of ours."""
+def list_messages(connection: Connection, query: MessageQuery) -> MessagePage:
+    """One page of messages. Raises InvalidError where the cursor is not valid."""
     conditions = query.conditions()
     if query.status:
         conditions.append(or_(*(_in_status(status) for status in set(query.status))))
@@ -121,15 +121,19 @@ def page(connection: Connection, query: MessageQuery) -> MessagePage:
     return MessagePage(messages=messages, next_cursor=next_cursor)
 
 
-def find(connection: Connection, message_id: int) -> MessageDetail | None:
-    """Everything about one message; None where there is none."""
+def get_message(connection: Connection, message_id: int) -> MessageDetail:
+    """Return a message with its content and its history.
+
+    Raises:
+        NotFoundError: There is no such message.
+    """
     message = (
         connection.execute(select(*SUMMARY, *CONTENT).where(Message.id == message_id))
         .mappings()
         .one_or_none()
     )
     if message is None:
-        return None
+        raise NotFoundError(f"There is no message {message_id}.")
     replies = select(*SUMMARY).where(Message.parent_id == message_id).order_by(Message.id)
     attachments = select(*FILE).where(Attachment.message_id == message_id).order_by(Attachment.id)
     events = (

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select
 
-from app.api.problems import FieldError, invalid
-from app.fields import ONE_LINE
-from app.submission.schema import Request
+from app.errors import FieldError, InvalidError
+from app.fields import ONE_LINE, Request
 
 Side = Literal["after", "before"]
 
@@ -35,8 +34,8 @@ def page_of(
     oldest_first: bool = False,
 ) -> tuple[Sequence[RowMapping], str | None]:
     """The page of `rows` that is asked for, newest first unless `oldest_first`, and the cursor of
-    the next, None at the end. `number` is their column `id`. Raises ProblemError for a cursor that
-    is none of ours."""
+    the next, None at the end. `number` is their column `id`. Raises InvalidError where the cursor is
+    not valid."""
     side: Side = "after" if oldest_first else "before"
     if asked.cursor is not None:
         last_id = _decoded(asked.cursor, side)
@@ -56,4 +55,6 @@ def _decoded(cursor: str, side: Side) -> int:
         plain = base64.b64decode(cursor.encode("ascii"), b"-_", validate=True).decode("ascii")
         if found := re.fullmatch(rf"{side} ([1-9][0-9]{{0,17}})", plain, re.ASCII):
             return int(found[1])
-    raise invalid([FieldError(field="cursor", reason="is no cursor that we gave")])
+    raise InvalidError(
+        [FieldError("cursor", "not a valid cursor. Use next_cursor from a previous response.")]
+    )

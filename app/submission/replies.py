@@ -1,115 +1,124 @@
-"""Replies: what a message leaves open, its conversation fills in."""
+"""Replies: what the caller leaves open is filled in from the conversation."""
 
 import re
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, Row, select
 
 from app import addresses, conversations
 from app.agents import agents
-from app.api.accepting import read
-from app.api.problems import FieldError, ProblemError, field_errors, invalid
-from app.models import Message as MessageRow
+from app.errors import ConflictError, FieldError, InvalidError
+from app.models import Message
 from app.queries.views import ConversationView, Direction
 from app.settings import settings
 from app.submission.schema import MessageFields, ReplyRequest
 from app.submission.submission import Submission
-from app.submission.validation import Channel
+from app.submission.validation import validate
+from connectors.base import Channel
 from connectors.toolkit.http.replies import printable
 
 MAX_LINE = 998
-FILLED = frozenset({"to", "from", "channel", "agent", "subject"})
 
-# Narrower than RFC 5322, 3.6.4, so that it stays one word of ASCII wherever it goes.
+# Narrower than RFC 5322, 3.6.4: an id must stay one word of ASCII in every header.
 MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 
 
-def reply_in(connection: Connection, conversation: ConversationView, body: Any) -> Submission:
-    """The submission of a message in `conversation`, for a request with `body`. Raises ProblemError
-    with all that is wrong with it, or 409 where nobody can be answered."""
-    try:
-        asked = ReplyRequest.model_validate(body)
-    except ValidationError as error:
-        raise invalid(field_errors(error)) from None
-    received = _last(connection, conversation.id, "inbound")
-    sent = _last(connection, conversation.id, "outbound")
-    if (answered := received or sent) is None:
-        raise ProblemError(HTTPStatus.CONFLICT, "all its messages are gone: answer to whom?")
+def validate_reply(
+    connection: Connection, conversation: ConversationView, reply: ReplyRequest
+) -> Submission:
+    """Complete and validate a message to be sent in `conversation`.
 
-    channel = asked.channel or asked.type or _channel(answered, asked)
+    Raises:
+        InvalidError: The message is not valid, or does not belong to the conversation.
+        ConflictError: The conversation has nobody to reply to.
+    """
+    received = _last_message(connection, conversation.id, "inbound")
+    sent = _last_message(connection, conversation.id, "outbound")
+    answered = received or sent
+    if answered is None:
+        raise ConflictError("All messages of this conversation have been deleted.")
+
+    channel = reply.channel or reply.type or _channel(answered, reply)
+    recipient, sender = _participants(answered, sent, conversation)
+    if reply.to is None:
+        _check_reachable(channel, recipient)
     filled: dict[str, Any] = {
         "channel": channel,
-        **_participants(answered, sent, conversation),
-        **_agent([row for row in (received, sent) if row], channel, asked),
+        "to": reply.to or recipient,
+        "from_": reply.from_ or sender,
     }
-    if asked.to is None:
-        _check_reachable(channel, filled["to"])
-    if channel == "email":
+    if reply.agent is None:
+        filled |= _agent_and_profile([row for row in (received, sent) if row], channel, reply)
+    if channel == "email" and reply.subject is None:
         filled["subject"] = _subject(answered)
-    given = {name: value for name, value in body.items() if value is not None or name not in FILLED}
-    message = filled | given
     if channel == "email" and received is not None:
-        message["headers"] = _thread(received, asked) | asked.headers
+        filled["headers"] = _thread_headers(received, reply) | reply.headers
 
-    submission = read(MessageFields, message, None)
-    if faults := [*_outside(submission, conversation)]:
-        raise invalid(faults)
+    message = MessageFields.model_construct(**dict(reply) | filled)
+    submission = validate(message, agents())
+    if errors := [*_outside(submission, conversation)]:
+        raise InvalidError(errors)
     return submission
 
 
-def _last(connection: Connection, conversation_id: int, direction: Direction) -> Row[Any] | None:
+def _last_message(
+    connection: Connection, conversation_id: int, direction: Direction
+) -> Row[Any] | None:
     return connection.execute(
         select(
-            MessageRow.direction,
-            MessageRow.channel,
-            MessageRow.agent,
-            MessageRow.profile,
-            MessageRow.sender,
-            MessageRow.recipient,
-            MessageRow.subject,
-            MessageRow.headers,
-            MessageRow.provider_message_id,
+            Message.direction,
+            Message.channel,
+            Message.agent,
+            Message.profile,
+            Message.sender,
+            Message.recipient,
+            Message.subject,
+            Message.headers,
+            Message.provider_message_id,
         )
-        .where(MessageRow.conversation_id == conversation_id, MessageRow.direction == direction)
-        .order_by(MessageRow.id.desc())
+        .where(Message.conversation_id == conversation_id, Message.direction == direction)
+        .order_by(Message.id.desc())
         .limit(1)
     ).one_or_none()
 
 
-def _channel(answered: Row[Any], asked: ReplyRequest) -> Channel:
+def _channel(answered: Row[Any], reply: ReplyRequest) -> Channel:
     if answered.channel in addresses.PHONE_CHANNELS:
-        return "mms" if asked.attachments else "sms"
+        return "mms" if reply.attachments else "sms"
     channel: Channel = answered.channel
     return channel
 
 
 def _participants(
     answered: Row[Any], sent: Row[Any] | None, conversation: ConversationView
-) -> dict[str, str]:
-    """Who writes to whom, under the name that we wrote by last. What a provider answered by itself
-    is addressed to our agent, which is no participant."""
+) -> tuple[str, str | None]:
+    """Return the recipient and the sender of a reply.
+
+    The sender is written as in our last message, so that its display name stays. There is none if
+    a provider answered by itself: such a message is addressed to our agent, not to a participant.
+    """
     if answered.direction == "outbound":
-        to, sender = answered.recipient, answered.sender
+        recipient, sender = answered.recipient, answered.sender
     else:
-        to, sender = answered.sender, answered.recipient
+        recipient, sender = answered.sender, answered.recipient
         if sent and sent.sender and _key(sent.sender, conversation) == _key(sender, conversation):
             sender = sent.sender
-    found = {"to": to}
-    if sender is not None and _key(sender, conversation) in conversation.participants:
-        found["from"] = sender
-    return found
+    if sender is not None and _key(sender, conversation) not in conversation.participants:
+        sender = None
+    return recipient, sender
 
 
-def _agent(rows: list[Row[Any]], channel: Channel, asked: ReplyRequest) -> dict[str, str]:
-    """The way by which one of these messages went, where it is still open; else routes decide."""
-    if asked.agent is not None:
-        return {}
+def _agent_and_profile(
+    rows: list[Row[Any]], channel: Channel, reply: ReplyRequest
+) -> dict[str, str]:
+    """Return the agent and profile of the first of these messages that can still be used.
+
+    Empty if there is none: routing then chooses the agent.
+    """
     for row in rows:
         agent = agents().by_name.get(row.agent)
-        profile = asked.profile if "profile" in asked.model_fields_set else row.profile
+        profile = reply.profile if "profile" in reply.model_fields_set else row.profile
         if agent and channel in agent.channels and profile in agent.profiles:
             return {"agent": agent.name, "profile": profile}
     return {}
@@ -122,8 +131,8 @@ def _subject(answered: Row[Any]) -> str | None:
     return subject[:MAX_LINE] or None
 
 
-def _thread(received: Row[Any], asked: ReplyRequest) -> dict[str, str]:
-    """What puts an e-mail into the thread of the one that it answers (RFC 5322, 3.6.4)."""
+def _thread_headers(received: Row[Any], reply: ReplyRequest) -> dict[str, str]:
+    """Return the headers that put an e-mail into the thread of `received` (RFC 5322, 3.6.4)."""
     headers = {name.lower(): str(value) for name, value in received.headers.items()}
     own = headers.get("message-id") or f"<{(received.provider_message_id or '').strip('<>')}>"
     if not (answered := MESSAGE_ID.findall(own)) or "@" not in answered[0]:
@@ -131,9 +140,9 @@ def _thread(received: Row[Any], asked: ReplyRequest) -> dict[str, str]:
     earlier = headers.get("references") or headers.get("in-reply-to") or ""
     references = [one for one in MESSAGE_ID.findall(earlier) if one != answered[0]] + answered[:1]
     while len(" ".join(references)) > MAX_LINE:
-        del references[1]  # the first names the thread, the last ones the place in it
-    found = {"In-ReplyRequest-To": answered[0], "References": " ".join(references)}
-    given = {name.lower() for name in asked.headers}
+        del references[1]  # the first id names the thread, the last ones the place in it
+    found = {"In-Reply-To": answered[0], "References": " ".join(references)}
+    given = {name.lower() for name in reply.headers}
     return {name: value for name, value in found.items() if name.lower() not in given}
 
 
@@ -141,22 +150,20 @@ def _check_reachable(channel: Channel, address: str) -> None:
     try:
         addresses.normalise(channel, address, settings().phone_region)
     except ValueError as error:
-        raise ProblemError(
-            HTTPStatus.CONFLICT, f"{address} wrote last, and cannot be answered: {error}"
-        ) from None
+        raise ConflictError(f"The last message came from {address}: {error}") from None
 
 
 def _outside(submission: Submission, conversation: ConversationView) -> Iterator[FieldError]:
-    """What of the submission would put it into another conversation."""
+    """Yield the fields that would put the message into another conversation."""
     family, participants = conversations.key(
         submission.channel, submission.recipient, submission.sender
     )
     if family != conversation.channel_family:
-        yield FieldError(field="channel", reason=f"must be {conversation.channel_family} here")
+        yield FieldError("channel", f"must be {conversation.channel_family} in this conversation")
     elif _key(submission.recipient, conversation) not in conversation.participants:
-        yield FieldError(field="to", reason="takes no part in this conversation")
+        yield FieldError("to", "must be a participant of this conversation")
     elif set(participants) != set(conversation.participants):
-        yield FieldError(field="from", reason="must be the other one in this conversation")
+        yield FieldError("from", "must be the other participant of this conversation")
 
 
 def _key(address: str, conversation: ConversationView) -> str:

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -27,6 +26,7 @@ from app.fields import (
     Instant,
     Json,
     JsonObject,
+    Request,
 )
 from connectors.base import Channel
 
@@ -66,12 +66,6 @@ Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
 MediaType = Annotated[str, StringConstraints(max_length=255, pattern=MEDIA_TYPE)]
 HeaderName = Annotated[str, StringConstraints(max_length=76, pattern=HEADER_NAME)]
 HeaderValue = Annotated[str, Field(max_length=998), ONE_LINE]
-
-
-class Request(BaseModel):
-    """A part of a request. A field that we do not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ContentAttachment(Request):

@@ -2,17 +2,15 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import Connection
-
-from app import addresses, suppression
+from app import addresses
 from app.agents import Agents, UnroutableError, choose_agent
-from app.api.problems import FieldError
 from app.attachments.media_types import UNKNOWN_TYPE, content_type
+from app.errors import FieldError, InvalidError
 from app.fields import now
 from app.models import PRIORITIES
 from app.settings import settings
@@ -32,28 +30,20 @@ EMAIL_HEADERS = frozenset(
 Channel = base.Channel
 
 
-class RefusedError(Exception):
-    """The message cannot be accepted, for these reasons."""
-
-    def __init__(self, errors: list[FieldError]) -> None:
-        super().__init__(", ".join(error.field for error in errors))
-        self.errors = errors
-
-
 class _Faults(list[FieldError]):
     """What is wrong with a message so far."""
 
     def add(self, field: str, reason: object) -> None:
-        self.append(FieldError(field=field, reason=str(reason)))
+        self.append(FieldError(field, str(reason)))
 
 
 def validate(
-    message: MessageFields, agents: Agents, *, channel: Channel | None = None
+    message: MessageFields, agents: Agents, *, default_channel: Channel | None = None
 ) -> Submission:
-    """The submission of `message`, on `channel` where it names none itself. Raises RefusedError with
+    """The submission of `message`, on `channel` where it names none itself. Raises InvalidError with
     all that is wrong with it."""
     faults = _Faults()
-    channel = _channel(message, channel, faults)
+    channel = _channel(message, default_channel, faults)
     recipient = _address("to", channel, message.to, faults)
     sender = _sender(channel, message.from_, faults) if message.from_ else None
     _check_content(channel, message, faults)
@@ -71,7 +61,7 @@ def validate(
         )
     except UnroutableError as error:
         faults.add(error.field, error)
-        raise RefusedError(faults) from None
+        raise InvalidError(faults) from None
     sender = sender or agents.default_sender(agent.name, message.profile)
     if channel == "email" and sender is None:
         faults.add("from", f"needed: profile {message.profile} of {agent.name} has no sender")
@@ -84,7 +74,7 @@ def validate(
     bcc = [_address(f"bcc[{n}]", channel, one, faults) for n, one in enumerate(message.bcc)]
     reply_to = message.reply_to and _address("reply_to", channel, message.reply_to, faults)
     if faults:
-        raise RefusedError(faults)
+        raise InvalidError(faults)
 
     own_time = {"timestamp": message.timestamp.isoformat()} if message.timestamp else {}
     return Submission(
@@ -110,36 +100,13 @@ def validate(
     )
 
 
-def suppressed(connection: Connection, submissions: Sequence[Submission]) -> list[list[FieldError]]:
-    """What of each submission is on the suppression list, and so keeps it from being accepted. One
-    statement for all."""
-    reached = [_reached(submission) for submission in submissions]
-    found = suppression.find(connection, {key for keys in reached for key in keys.values()})
-    return [
-        [
-            FieldError(field=field, reason=str(found[key]))
-            for field, key in keys.items()
-            if key in found
-        ]
-        for keys in reached
-    ]
-
-
-def _reached(submission: Submission) -> dict[str, suppression.Key]:
-    """Whom the submission goes to, by the field that says so."""
-    places = {"to": submission.recipient}
-    places |= {f"cc[{n}]": one for n, one in enumerate(submission.cc)}
-    places |= {f"bcc[{n}]": one for n, one in enumerate(submission.bcc)}
-    return {field: suppression.key(submission.channel, one) for field, one in places.items()}
-
-
 def _channel(message: MessageFields, default: Channel | None, faults: _Faults) -> Channel:
     if message.channel and message.type and message.channel != message.type:
         faults.add("type", f"says otherwise than channel, {message.channel}")
     channel = message.channel or message.type or default
     if channel is None:
         faults.add("channel", "needed")
-        raise RefusedError(faults)
+        raise InvalidError(faults)
     return channel
 
 

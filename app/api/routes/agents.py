@@ -10,10 +10,9 @@ from app.agents import Agent, agents
 from app.api import security
 from app.api.operations import Operation, Section
 from app.api.problems import ProblemError
-from app.fields import ONE_LINE
+from app.fields import ONE_LINE, Request
 from app.outbox import pause as pauses
 from app.queries import overview
-from app.submission.schema import Request
 
 section = Section("agents")
 

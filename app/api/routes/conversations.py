@@ -1,33 +1,37 @@
-"""Conversations: read them, answer in them, and note how far they were read."""
+"""Read conversations, reply in them and mark them as read."""
 
 from http import HTTPStatus
-from typing import Any
 
 from flask import Response
 from pydantic import Field
-from sqlalchemy import Connection
 
 from app import conversations, db
-from app.api import idempotency
-from app.api.accepting import BUSY, Accepted, accept_one, once
-from app.api.operations import Answer, Operation, Section
-from app.api.problems import ProblemError
-from app.fields import Whole
-from app.queries.conversations import ConversationQuery, TranscriptQuery, find, page, transcript
+from app.api import idempotency, security
+from app.api.idempotency import idempotent
+from app.api.operations import Operation, Section
+from app.api.routes.messages import Accepted, accepted
+from app.fields import Request, Whole
+from app.outbox.store import store
+from app.queries import conversations as queries
+from app.queries.conversations import ConversationQuery, TranscriptQuery
 from app.queries.views import ConversationMessagePage, ConversationPage, ConversationView
-from app.submission.replies import reply_in
-from app.submission.schema import ReplyRequest, Request
+from app.submission.replies import validate_reply
+from app.submission.schema import ReplyRequest
+from app.submission.suppressions import check_suppressions
 
 section = Section("conversations")
 
-THE_LAST = 2**63 - 1
+MAX_ID = 2**63 - 1
 
 
 class ReadRequest(Request):
-    """How far a conversation was read."""
+    """The messages to mark as read."""
 
     up_to: Whole = Field(
-        THE_LAST, ge=1, le=THE_LAST, description="the id of the last message read; else all were"
+        MAX_ID,
+        ge=1,
+        le=MAX_ID,
+        description="The id of the last message that was read; by default, all are marked.",
     )
 
 
@@ -41,12 +45,12 @@ class ReadRequest(Request):
     )
 )
 def list_conversations(query: ConversationQuery) -> ConversationPage:
-    """List conversations, the one with the newest message first.
+    """List conversations, most recent message first.
 
-    One in which somebody writes while you go from page to page moves to the beginning.
+    A conversation that gets a new message while you page through the list moves to the first page.
     """
     with db.autocommit() as connection:
-        return page(connection, query)
+        return queries.list_conversations(connection, query)
 
 
 @section.serve(
@@ -58,9 +62,9 @@ def list_conversations(query: ConversationQuery) -> ConversationPage:
     )
 )
 def get_conversation(conversation_id: int) -> ConversationView:
-    """Read one conversation, without its messages."""
+    """Get a conversation, without its messages."""
     with db.autocommit() as connection:
-        return _existing(connection, conversation_id)
+        return queries.get_conversation(connection, conversation_id)
 
 
 @section.serve(
@@ -75,13 +79,13 @@ def get_conversation(conversation_id: int) -> ConversationView:
 def list_conversation_messages(
     conversation_id: int, query: TranscriptQuery
 ) -> ConversationMessagePage:
-    """Read what was written in a conversation, by both sides, from its beginning.
+    """List the messages of a conversation, in both directions, oldest first.
 
-    With `order=newest` the pages go from the end of the conversation to its beginning.
+    Use `order=newest` to page from the end of the conversation to its beginning.
     """
     with db.autocommit() as connection:
-        _existing(connection, conversation_id)
-        return transcript(connection, conversation_id, query)
+        queries.get_conversation(connection, conversation_id)
+        return queries.list_conversation_messages(connection, conversation_id, query)
 
 
 @section.serve(
@@ -90,25 +94,27 @@ def list_conversation_messages(
         "/api/conversations/<id:conversation_id>/messages",
         {HTTPStatus.ACCEPTED: Accepted},
         scope="submit",
+        submits=True,
         body=ReplyRequest,
-        checked=False,
         headers=idempotency.HEADERS,
-        problems=BUSY,
     )
 )
-def reply(conversation_id: int, body: Any) -> Response:
-    """Submit a message in a conversation, mostly just its `body`.
+def reply(conversation_id: int, body: ReplyRequest) -> Response:
+    """Submit a message in a conversation. Only its content is required.
 
-    It goes to whoever wrote last, from the address that was written to, by the agent that brought
-    it. Whatever you give yourself holds, as long as the message stays in the conversation. 409
-    says that nobody can be answered there.
+    By default it goes to whoever wrote last, from the address that they wrote to, through the
+    agent that received their message. You can set any of these fields, as long as the message
+    stays in the conversation. 409 means that there is nobody to reply to.
     """
-
-    def answer(connection: Connection, client: str) -> Answer:
-        conversation = _existing(connection, conversation_id)
-        return accept_one(connection, reply_in(connection, conversation, body), client)
-
-    return once(answer)
+    client = security.client().name
+    with db.transaction() as connection, idempotent(connection, client) as exchange:
+        if exchange.response is None:
+            conversation = queries.get_conversation(connection, conversation_id)
+            submission = validate_reply(connection, conversation, body)
+            check_suppressions(connection, submission)
+            [stored] = store(connection, [submission], client)
+            exchange.response = accepted(submission, stored)
+        return exchange.response
 
 
 @section.serve(
@@ -122,17 +128,10 @@ def reply(conversation_id: int, body: Any) -> Response:
     )
 )
 def mark_read(conversation_id: int, body: ReadRequest | None) -> ConversationView:
-    """Mark the messages of a conversation as read, to one of them or all.
+    """Mark the messages of a conversation as read.
 
-    What was read once stays so.
+    Messages that were marked as read stay so.
     """
     with db.autocommit() as connection:
         conversations.mark_read(connection, conversation_id, (body or ReadRequest()).up_to)
-        return _existing(connection, conversation_id)
-
-
-def _existing(connection: Connection, conversation_id: int) -> ConversationView:
-    found = find(connection, conversation_id)
-    if found is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, f"there is no conversation {conversation_id}")
-    return found
+        return queries.get_conversation(connection, conversation_id)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat
 
 from app import db
 from app.api.operations import Operation, Section
-from app.api.problems import FieldError, invalid
+from app.errors import FieldError, InvalidError
 from app.fields import Json, JsonObject, Whole
 from app.inbound import messages as inbox
 from app.settings import settings
@@ -133,7 +133,7 @@ def _keep(call: Call, channel: Channel, provider_id: str | int | None) -> Receiv
         message = read_message(fields, _key(fields))
     except MalformedWebhook as fault:
         field, _, reason = str(fault).partition(": ")
-        raise invalid([FieldError(field=field, reason=reason)]) from None
+        raise InvalidError([FieldError(field, reason)]) from None
     with db.transaction() as connection:
         kept = inbox.keep(connection, None, replace(message, metadata=call.model_extra or {}))
     status: Literal["received", "duplicate"] = "received" if kept.is_new else "duplicate"

@@ -1,20 +1,28 @@
-"""Submit messages, read them, take them back, and send them again."""
+"""Submit, read, cancel and replay messages."""
 
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from flask import Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from app import db
-from app.api import idempotency
-from app.api.accepting import BUSY, Accepted, accept_one, once, read
-from app.api.operations import Answer, Operation, Section
-from app.api.problems import FieldError, ProblemError, Rejection, invalid
-from app.outbox.store import store
-from app.queries.messages import MessageQuery, find, page
-from app.queries.views import MessageDetail, MessagePage
+from app.agents import agents
+from app.api import idempotency, security
+from app.api.idempotency import idempotent
+from app.api.operations import Answer, Operation, Section, respond
+from app.api.problems import ProblemError, Rejection
+from app.errors import ConflictError, FieldError, InvalidError, NotFoundError
+from app.fields import parse
+from app.models import Message
+from app.outbox.cancel import cancel
+from app.outbox.replay import replay
+from app.outbox.store import Stored, store
+from app.queries import messages as queries
+from app.queries.messages import MessageQuery
+from app.queries.views import MessageDetail, MessagePage, Status
 from app.submission.schema import (
     MAX_MESSAGES,
     EmailRequest,
@@ -23,22 +31,40 @@ from app.submission.schema import (
     SmsRequest,
 )
 from app.submission.submission import Submission
-from app.submission.validation import Channel, suppressed
+from app.submission.suppressions import check_suppressions, find_suppressed
+from app.submission.validation import validate
+from connectors.base import Channel
 
 section = Section("messages")
 
 
-class AcceptedItem(Accepted):
-    """A message of a list that will be sent."""
+class Accepted(BaseModel):
+    """An accepted message."""
 
-    index: int = Field(description="its place in the list, from 0")
+    id: int
+    status: Status
+    conversation_id: int
+    reference: str | None
+
+
+class AcceptedItem(Accepted):
+    """An accepted message of a list."""
+
+    index: int = Field(description="Position in the list, from 0.")
 
 
 class AcceptedList(BaseModel):
-    """What became of each message of a list."""
+    """The result for each message of a list."""
 
     accepted: list[AcceptedItem]
     rejected: list[Rejection]
+
+
+class Changed(BaseModel):
+    """A message and its new status."""
+
+    id: int
+    status: Status
 
 
 @section.serve(
@@ -47,20 +73,22 @@ class AcceptedList(BaseModel):
         "/api/messages",
         {HTTPStatus.ACCEPTED: Accepted | AcceptedList},
         scope="submit",
+        submits=True,
         body=MessageRequest
         | Annotated[list[MessageRequest], Field(min_length=1, max_length=MAX_MESSAGES)],
         checked=False,
         headers=idempotency.HEADERS,
-        problems=BUSY,
     )
 )
 def submit(body: Any) -> Response:
-    """Submit a message, or a list of up to 1,000.
+    """Submit a message, or a list of up to 1,000 messages.
 
-    Of a list, the good ones are accepted and the others rejected, each with its reasons; where
-    not one is good the answer is 422, with the same list of reasons.
+    The valid messages of a list are accepted; each of the others is rejected with its errors. If
+    no message of the list is valid, the response is 422 with the errors of each message.
     """
-    return _submit(MessageRequest, body, None)
+    if isinstance(body, list):
+        return _submit_list(body)
+    return _submit(parse(MessageRequest, body), None)
 
 
 @section.serve(
@@ -69,15 +97,14 @@ def submit(body: Any) -> Response:
         "/api/messages/sms",
         {HTTPStatus.ACCEPTED: Accepted},
         scope="submit",
+        submits=True,
         body=SmsRequest,
-        checked=False,
         headers=idempotency.HEADERS,
-        problems=BUSY,
     )
 )
-def submit_sms(body: Any) -> Response:
+def submit_sms(body: SmsRequest) -> Response:
     """Submit an SMS or MMS."""
-    return _submit(SmsRequest, body, "sms")
+    return _submit(body, "sms")
 
 
 @section.serve(
@@ -86,15 +113,14 @@ def submit_sms(body: Any) -> Response:
         "/api/messages/email",
         {HTTPStatus.ACCEPTED: Accepted},
         scope="submit",
+        submits=True,
         body=EmailRequest,
-        checked=False,
         headers=idempotency.HEADERS,
-        problems=BUSY,
     )
 )
-def submit_email(body: Any) -> Response:
+def submit_email(body: EmailRequest) -> Response:
     """Submit an e-mail."""
-    return _submit(EmailRequest, body, "email")
+    return _submit(body, "email")
 
 
 @section.serve(
@@ -105,65 +131,140 @@ def submit_email(body: Any) -> Response:
 def list_messages(query: MessageQuery) -> MessagePage:
     """List messages, newest first."""
     with db.autocommit() as connection:
-        return page(connection, query)
+        return queries.list_messages(connection, query)
 
 
 @section.serve(
     Operation("GET", "/api/messages/<id:message_id>", {HTTPStatus.OK: MessageDetail}, scope="read")
 )
 def get_message(message_id: int) -> MessageDetail:
-    """Read one message, with its content and all that happened to it."""
+    """Get a message, with its content and its history."""
     with db.autocommit() as connection:
-        found = find(connection, message_id)
-    if found is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, f"there is no message {message_id}")
-    return found
+        return queries.get_message(connection, message_id)
 
 
-def _submit(model: type[MessageFields], body: Any, channel: Channel | None) -> Response:
-    def answer(connection: Connection, client: str) -> Answer:
-        if isinstance(body, list) and model is MessageRequest:
-            return _accept_list(connection, body, client)
-        return accept_one(connection, read(model, body, channel), client)
+@section.serve(
+    Operation(
+        "POST",
+        "/api/messages/<id:message_id>/cancel",
+        {HTTPStatus.OK: Changed},
+        scope="operate",
+        problems=frozenset({HTTPStatus.CONFLICT}),
+    )
+)
+def cancel_message(message_id: int) -> Changed:
+    """Cancel a message that has not started sending.
 
-    return once(answer)
+    After a response of 200 the message will not be sent. 409 means that it is too late.
+    """
+    return _change(cancel, message_id)
 
 
-def _accept_list(connection: Connection, bodies: list[Any], client: str) -> Answer:
-    if not 0 < len(bodies) <= MAX_MESSAGES:
-        raise invalid([FieldError(field="", reason=f"give 1 to {MAX_MESSAGES} messages")])
+@section.serve(
+    Operation(
+        "POST",
+        "/api/messages/<id:message_id>/replay",
+        {HTTPStatus.OK: Changed},
+        scope="operate",
+        problems=frozenset({HTTPStatus.CONFLICT}),
+    )
+)
+def replay_message(message_id: int) -> Changed:
+    """Replay a message: send it again.
+
+    The message is due at once, and its count of attempts restarts at 0. 409 means that it has not
+    finished, or that it was sent and may still be delivered.
+    """
+    return _change(replay, message_id)
+
+
+def accepted(submission: Submission, stored: Stored) -> Response:
+    """Return the response to an accepted message."""
+    body = Accepted(
+        id=stored.id,
+        status="outbox",
+        conversation_id=stored.conversation_id,
+        reference=submission.reference,
+    )
+    location = {"Location": f"/api/messages/{stored.id}"}
+    return respond(Answer(body, HTTPStatus.ACCEPTED, location))
+
+
+def _submit(message: MessageFields, default_channel: Channel | None) -> Response:
+    client = security.client().name
+    with db.transaction() as connection, idempotent(connection, client) as exchange:
+        if exchange.response is None:
+            submission = validate(message, agents(), default_channel=default_channel)
+            check_suppressions(connection, submission)
+            [stored] = store(connection, [submission], client)
+            exchange.response = accepted(submission, stored)
+        return exchange.response
+
+
+def _submit_list(messages: list[Any]) -> Response:
+    client = security.client().name
+    with db.transaction() as connection, idempotent(connection, client) as exchange:
+        if exchange.response is None:
+            submissions, rejected = _validate_list(connection, messages)
+            stored = store(connection, list(submissions.values()), client)
+            exchange.response = _accepted_list(submissions, stored, rejected)
+        return exchange.response
+
+
+def _validate_list(
+    connection: Connection, messages: list[Any]
+) -> tuple[dict[int, Submission], list[Rejection]]:
+    """Return the valid messages by their position, and the rejected ones.
+
+    Raises:
+        ProblemError: No message is valid.
+    """
+    if not 0 < len(messages) <= MAX_MESSAGES:
+        raise InvalidError([FieldError("", f"must be a list of 1 to {MAX_MESSAGES} messages")])
     submissions: dict[int, Submission] = {}
-    rejected: list[Rejection] = []
-    for index, body in enumerate(bodies):
+    errors: dict[int, list[FieldError]] = {}
+    for index, message in enumerate(messages):
         try:
-            submissions[index] = read(MessageRequest, body, None)
-        except ProblemError as problem:
-            rejected.append(Rejection(index=index, errors=problem.errors))
-    for index, faults in zip(
-        [*submissions], suppressed(connection, [*submissions.values()]), strict=True
-    ):
-        if faults:
+            submissions[index] = validate(parse(MessageRequest, message), agents())
+        except InvalidError as error:
+            errors[index] = error.errors
+    suppressed = find_suppressed(connection, [*submissions.values()])
+    for index, found in zip([*submissions], suppressed, strict=True):
+        if found:
             del submissions[index]
-            rejected.append(Rejection(index=index, errors=faults))
-    rejected.sort(key=lambda one: one.index)
+            errors[index] = found
+    rejected = [Rejection(index=index, errors=errors[index]) for index in sorted(errors)]
     if not submissions:
         raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "no message was accepted", rejected=rejected
+            HTTPStatus.UNPROCESSABLE_ENTITY, "All messages are invalid.", rejected=rejected
         )
-    kept = store(connection, list(submissions.values()), client)
-    return Answer(
-        AcceptedList(
-            accepted=[
-                AcceptedItem(
-                    index=index,
-                    id=one.id,
-                    status="outbox",
-                    conversation_id=one.conversation_id,
-                    reference=message.reference,
-                )
-                for (index, message), one in zip(submissions.items(), kept, strict=True)
-            ],
-            rejected=rejected,
-        ),
-        HTTPStatus.ACCEPTED,
-    )
+    return submissions, rejected
+
+
+def _accepted_list(
+    submissions: dict[int, Submission], stored: list[Stored], rejected: list[Rejection]
+) -> Response:
+    items = [
+        AcceptedItem(
+            index=index,
+            id=one.id,
+            status="outbox",
+            conversation_id=one.conversation_id,
+            reference=submission.reference,
+        )
+        for (index, submission), one in zip(submissions.items(), stored, strict=True)
+    ]
+    return respond(Answer(AcceptedList(accepted=items, rejected=rejected), HTTPStatus.ACCEPTED))
+
+
+def _change(change: Callable[[Connection, Sequence[int]], list[int]], message_id: int) -> Changed:
+    with db.transaction() as connection:
+        changed = change(connection, [message_id])
+        status = connection.execute(
+            select(Message.status).where(Message.id == message_id)
+        ).scalar_one_or_none()
+    if status is None:
+        raise NotFoundError(f"There is no message {message_id}.")
+    if not changed:
+        raise ConflictError(f"Message {message_id} is {status}.")
+    return Changed(id=message_id, status=status)

@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 
 from app import logs
-from app.api import accepting
+from app.api.routes import messages
 from app.api.factory import create_app
 
 SMS = {"to": "+18045551234", "from": "+12016661234", "body": "hi"}
@@ -72,7 +72,7 @@ def test_a_defect_tells_the_client_nothing_and_the_log_where(
     def fail(*_: object) -> None:
         raise RuntimeError("the cause")
 
-    monkeypatch.setattr(accepting, "accept", fail)
+    monkeypatch.setattr(messages, "validate", fail)
     with capture_logs() as lines:
         response = client.post("/api/messages/sms", json=SMS)
     assert response.status_code == 500
