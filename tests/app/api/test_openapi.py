@@ -18,7 +18,7 @@ BEYOND_THE_SCHEMA = {
     "submit": "^(|channel|type|to|from|agent|profile|body|html|[b]?cc|reply_to|attachments"
     r"|send_at|expires_at|headers|\[\d+\].*)\b",
     "list_messages": "^cursor$",
-    "replay_many": "^$",
+    "replay_messages": "^$",
     "list_suppressions": "^cursor$",
     "add_suppression": "^address$",
     "list_conversations": "^cursor$",

@@ -69,7 +69,7 @@ def test_a_body_over_the_limit_is_refused(
 def test_a_defect_tells_the_client_nothing_and_the_log_where(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the cause")
 
     monkeypatch.setattr(messages, "validate", fail)
@@ -99,7 +99,7 @@ def test_no_error_of_the_database_reaches_the_log_with_its_values(client: FlaskC
     line = logs.formatter().format(record)
     assert "secret" not in line
     assert "SQLSTATE 23514" in line
-    assert "test_errors.py" in line
+    assert "test_problems.py" in line
 
 
 def _break_a_constraint() -> None:

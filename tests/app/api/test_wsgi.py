@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ("POSTROOM_AGENTS_FILE", "missing.toml", "missing.toml"),
         ("POSTROOM_PORT", "secret", "port"),
-        ("POSTROOM_SUBMIT_RATE_LIMITS", '["many"]', "expected a limit"),
+        ("POSTROOM_SUBMIT_RATE_LIMITS", '["many"]', "not a rate limit"),
     ],
 )
 def test_gunicorn_ends_with_a_clear_line_where_the_set_up_is_wrong(

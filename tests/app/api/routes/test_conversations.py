@@ -491,7 +491,7 @@ def test_who_has_no_address_cannot_be_answered(client, hear) -> None:
     hear(sender="MyBank")
     refused = _reply(client, {"body": "hi"})
     assert refused.status_code == 409
-    assert refused.get_json()["detail"].startswith("MyBank wrote last, and cannot be answered")
+    assert refused.get_json()["detail"].startswith("The last message came from MyBank: ")
 
 
 def test_where_all_messages_are_gone_nobody_can_be_answered(client, hear, outbox) -> None:

@@ -185,7 +185,7 @@ def test_content_has_a_limit_together(
         ("sms", {"agent": "nobody"}, "agent", "no such agent"),
         ("sms", {"agent": "smtp"}, "agent", "does not serve sms"),
         ("sms", {"profile": "none"}, "profile", "no such profile"),
-        ("sms", {"unknown": 1}, "unknown", "no such field"),
+        ("sms", {"unknown": 1}, "unknown", "unknown field"),
         ("sms", {"priority": 4}, "priority", "input should be"),
         ("sms", {"priority": "urgent"}, "priority", "input should be"),
         ("sms", {"priority": True}, "priority", "input should be"),
@@ -221,7 +221,7 @@ def test_content_has_a_limit_together(
         ("email", {"attachments": ["http://[::z]/a"]}, "attachments[0]", "pattern"),
         ("email", {"attachments": ["http://[::1/a"]}, "attachments[0]", "pattern"),
         ("email", {"attachments": [{"url": "http://[1:2]:99999/"}]}, "attachments[0].url", "IPv6"),
-        ("email", {"attachments": [{**FILE, "url": LINK}]}, "attachments[0].url", "no such field"),
+        ("email", {"attachments": [{**FILE, "url": LINK}]}, "attachments[0].url", "unknown field"),
         (
             "email",
             {"attachments": [{"url": LINK, "sha256": "12"}]},
