@@ -140,6 +140,6 @@ def test_wait_tells_people_of_a_cancelled_message(
     assert [line.split("Z  ")[-1] for line in result.stdout.splitlines()] == [
         "Message 1 is in the outbox, for agent gateway.",
         "outbox  (accepted)",
-        "cancelled  (cancelled by hand)",
+        "cancelled  (cancelled by an operator)",
     ]
     assert status_of(1) == "cancelled"

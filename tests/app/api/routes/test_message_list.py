@@ -125,7 +125,7 @@ def test_a_message_is_shown_with_all_that_happened_to_it(
     connection.execute(text("UPDATE messages SET status = 'sent', reason = 'taken'"))
     connection.execute(
         text(
-            "INSERT INTO attempts (message_id, claim, agent, outcome, code, detail, duration_ms)"
+            "INSERT INTO attempts (message_id, claim_token, agent, outcome, code, detail, duration_ms)"
             " VALUES (:id, 1, 'gateway', 'accepted', '202', 'Accepted', 12)"
         ),
         {"id": sent},
