@@ -1,1 +1,1 @@
-"""MTS Communicator: SMS, by SOAP or by its HTTP form."""
+"""SMS to Russian numbers through MTS."""

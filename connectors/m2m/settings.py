@@ -1,4 +1,4 @@
-"""Which of the two services of MTS is used, and who we are there."""
+"""Settings of the `m2m` connector."""
 
 import base64
 import hashlib
@@ -15,87 +15,90 @@ DEFAULT_URL: dict[Mode, str] = {
     "omnichannel": "https://omnichannel.mts.ru/http-api/v1",
 }
 
-# A colon would end the login of Basic credentials (RFC 7617), a control character the XML.
+# Basic credentials cannot contain a colon in the login (RFC 7617), nor XML a control character.
 Login = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20:\x7f]+$")]
 Password = Annotated[SecretStr, Field(min_length=1)]
 
 
 class M2mSettings(HttpSettings):
-    """The settings of the `m2m` connector."""
+    """An MTS account, the service to use and the secrets of its webhook."""
 
     mode: Mode = "soap"
-    """`soap` for the service M2M of MTS Communicator, `omnichannel` for the HTTP API of MTS
-    Marketolog. The two have different accounts."""
+    """`soap` for M2M of MTS Communicator, `omnichannel` for the HTTP API of MTS Marketolog. The
+    two services have separate accounts."""
 
     url: HttpUrl | None = None
-    """The service's address, where it is not MTS's own: the page `m2m_api.asmx` for `soap`, what
-    `/messages` is appended to for `omnichannel`."""
+    """The URL of the service. Defaults to the URL of MTS. For `soap` it is the URL of
+    `m2m_api.asmx`, for `omnichannel` the base URL to which `/messages` is appended."""
 
     api_key: HeaderSecret | None = None
-    """The API key of the account, for `soap`, in place of login and password."""
+    """The API key of the account, instead of `login` and `password`. Only for `soap`."""
 
     login: Login | None = None
     """The login of the account."""
 
     password: Password | None = None
-    """The password of the account. `soap` sends its MD5, `omnichannel` Basic credentials."""
+    """The password of the account. `soap` sends its MD5 hash, `omnichannel` sends it as Basic
+    credentials."""
 
     sender: Annotated[str, StringConstraints(min_length=1)] | None = None
-    """The sender name (naming) registered with MTS, for messages that name none. Also the
-    recipient of what comes in, as the calls of MTS do not say it. Needed for `omnichannel`, and
-    with `webhook_secrets`."""
+    """The default sender name (*naming*), which must be registered with MTS. It is also recorded as
+    the recipient of inbound messages, because MTS does not report it. Required for `omnichannel`
+    and with `webhook_secrets`."""
 
     webhook_secrets: tuple[Annotated[SecretStr, Field(min_length=16)], ...] = Field(
         default=(), max_length=2
     )
-    """What proves that a call with an incoming message is from MTS: the parameter `secret` of the
-    address registered there. Two while one replaces the other; without any the webhook is off.
-    For `soap` only."""
+    """The secret that proves that an inbound webhook comes from MTS: the query parameter `secret`
+    of the URL registered with MTS. Set both secrets during a rotation. Without one, the webhook is
+    disabled. Only for `soap`."""
 
     webhook_login: Login | None = None
-    """With it the secret is expected as the password of Basic credentials with this login, and not
-    in the address."""
+    """If set, webhooks must contain the secret as the password of Basic credentials with this login
+    instead of as a query parameter."""
 
     @model_validator(mode="after")
-    def _one_identity(self) -> Self:
+    def _check_credentials(self) -> Self:
         pair = self.login is not None and self.password is not None
         if (self.login is None) != (self.password is None):
-            raise ValueError("login and password go together")
+            raise ValueError("login, password: only one is set. Set both or neither.")
         if self.mode == "soap" and pair == (self.api_key is not None):
-            raise ValueError("soap takes either api_key, or login and password")
+            raise ValueError("api_key: mode soap needs either api_key, or login and password.")
         if self.mode == "omnichannel" and (not pair or self.api_key or self.sender is None):
-            raise ValueError("omnichannel takes login, password and sender, and no api_key")
+            raise ValueError(
+                "mode: omnichannel needs login, password and sender. It does not use api_key."
+            )
         return self
 
     @model_validator(mode="after")
-    def _one_webhook(self) -> Self:
+    def _check_webhook(self) -> Self:
         if self.webhook_secrets and (self.mode != "soap" or self.sender is None):
-            raise ValueError("webhook_secrets are for soap, and need a sender")
+            raise ValueError("webhook_secrets: only for mode soap with a sender.")
         if self.webhook_login is not None and not self.webhook_secrets:
-            raise ValueError("webhook_login needs webhook_secrets")
+            raise ValueError("webhook_login: not used without webhook_secrets.")
         return self
 
     @property
-    def address(self) -> str:
-        """The service's address without a slash at its end."""
+    def service_url(self) -> str:
+        """The URL of the service without a trailing slash."""
         return (self.url or DEFAULT_URL[self.mode]).rstrip("/")
 
     @property
     def password_md5(self) -> str:
-        """The MD5 of the password in lower-case hexadecimal, as the M2M service wants it."""
+        """The MD5 hash of the password in lower-case hexadecimal, which M2M expects."""
         return hashlib.md5(self._password.encode(), usedforsecurity=False).hexdigest()
 
     @property
-    def basic(self) -> str:
-        """Login and password encoded as Basic credentials (RFC 7617)."""
+    def basic_credentials(self) -> str:
+        """The login and password, encoded as Basic credentials (RFC 7617)."""
         return base64.b64encode(f"{self.login}:{self._password}".encode()).decode()
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """All that no error may quote, in each form in which it is sent."""
+        """The secrets that an error must not quote, in every form in which they are sent."""
         if self.api_key:
             return (self.api_key.get_secret_value(),)
-        return (self._password, self.password_md5, self.basic)
+        return (self._password, self.password_md5, self.basic_credentials)
 
     @property
     def _password(self) -> str:

@@ -1,1 +1,1 @@
-"""Sberbank's internet acquiring: payments."""
+"""Payments through Sberbank internet acquiring."""

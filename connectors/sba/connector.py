@@ -1,28 +1,25 @@
-"""Sberbank internet acquiring: orders are registered, asked about, deposited, reversed, refunded.
+"""Send payment operations to Sberbank internet acquiring.
 
-The bank has two doors with the same methods: the older REST interface takes urlencoded forms below
-`/payment/rest/`, the e-commerce gateway JSON below `/ecomm/gw/partner/api/v1/`. Both answer 200 to
-what they refuse as well; the error code in the body is what counts. Wire format as in the bank's
-documentation of the gateway (https://ecomtest.sberbank.ru/doc) and of the REST interface
-(https://securepayments.sberbank.ru/wiki/doku.php/integration:api:start).
+The bank has two APIs with the same methods: the older REST API takes forms below `/payment/rest/`,
+the e-commerce gateway takes JSON below `/ecomm/gw/partner/api/v1/`. Wire formats:
+https://securepayments.sberbank.ru/wiki/doku.php/integration:api:start for REST,
+https://ecomtest.sberbank.ru/doc for the gateway.
 
-A message is one operation on the order whose number is its recipient. Its payload holds the name
-of the operation and the parameters under the bank's names:
+A message is one operation on the order whose number is the recipient. Its payload contains the
+name of the operation and its parameters under the bank's names:
 
     {"operation": "register", "amount": 19900, "currency": 643, "returnUrl": "https://…"}
 
-Registering again is harmless, since an order number is taken only once. Moving money again is
-not: the bank has no key by which it would know a repetition. So a deposit, reversal or refund
-without a clear answer is Uncertain, and agents of this connector hold what is uncertain.
+A registration can safely be repeated, because an order number can be used only once. An operation
+that moves money cannot, because the bank has no idempotency key. So a deposit, reversal or refund
+without a clear answer is Uncertain, and agents of this connector hold such messages.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
-
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from typing import Any, ClassVar
 
 from connectors.base import (
     Accepted,
@@ -34,115 +31,75 @@ from connectors.base import (
     Received,
     Rejected,
     Reply,
-    SendError,
     SentMessage,
     Unavailable,
     Uncertain,
     WebhookKind,
     WebhookRequest,
 )
-from connectors.sba import callback
-from connectors.sba.operations import METHODS, MOVES, REGISTRATIONS, Operation, read
-from connectors.sba.replies import (
-    ALREADY_REGISTERED,
-    NOT_SUCCESSFUL,
-    REFUSALS,
-    error_of,
-    fields_of,
-    order_id_of,
-    receipts_of,
-    refused,
+from connectors.sba import replies
+from connectors.sba.errors import ALREADY_REGISTERED, ERRORS
+from connectors.sba.operations import (
+    METHODS,
+    MONEY_OPERATIONS,
+    REGISTRATIONS,
+    Operation,
+    parse_operation,
 )
-from connectors.toolkit.http import BaseUrl, HttpConnector, HttpSettings, HttpUrl
-from connectors.toolkit.http.replies import Response, excerpt, response_error
+from connectors.sba.settings import SbaSettings
+from connectors.sba.webhooks import public_key, read_webhook
+from connectors.toolkit.http import HttpConnector
+from connectors.toolkit.http.replies import Response
 
 HOSTS = {"rest": "https://securepayments.sberbank.ru", "gateway": "https://ecommerce.sberbank.ru"}
 PREFIXES = {"rest": "/payment/rest/", "gateway": "/ecomm/gw/partner/api/v1/"}
 
 
-def _certificate(pem: str) -> str:
-    callback.public_key(pem)
-    return pem
-
-
-Secret = Annotated[SecretStr, Field(min_length=1)]
-Certificate = Annotated[str, AfterValidator(_certificate)]
-
-
-class SbaSettings(HttpSettings):
-    """Which door of the bank, and who we are there."""
-
-    api: Literal["rest", "gateway"] = "rest"
-    """`rest` is the older interface with forms, `gateway` the e-commerce gateway with JSON."""
-    url: BaseUrl | None = None
-    """What the paths of the interface are appended to; left out, the bank's production host. Its
-    test hosts are `https://3dsec.sberbank.ru` and, of the gateway, `https://ecomtest.sberbank.ru`."""
-    user_name: SecretStr | None = None
-    """The name of the merchant's service account, mostly with the ending `-api`."""
-    password: SecretStr | None = None
-    """Its password."""
-    token: SecretStr | None = None
-    """The merchant's token, in place of name and password."""
-    callback_url: HttpUrl | None = None
-    """Where the bank shall report what becomes of an order, sent as `dynamicCallbackUrl` with each
-    registration; left out, it reports to the address of the merchant's account, if there is one."""
-    webhook_secrets: Annotated[tuple[Secret, ...], Field(max_length=2)] = ()
-    """What the bank signs its callbacks with, where that is a shared key. Two while one replaces
-    the other."""
-    webhook_certificates: Annotated[tuple[Certificate, ...], Field(max_length=2)] = ()
-    """The bank's certificate, or its public key, in PEM, where it signs callbacks with RSA. Without
-    one of these and without a secret the webhook is off."""
-
-    @model_validator(mode="after")
-    def _one_identity(self) -> Self:
-        pair = bool(self.user_name), bool(self.password)
-        if pair not in {(True, True), (False, False)} or any(pair) == bool(self.token):
-            raise ValueError("give user_name and password, or token, and not both")
-        return self
-
-
 class Sba(HttpConnector[SbaSettings]):
-    """Gives payment operations to Sberbank."""
+    """The connector `sba`."""
 
     Settings = SbaSettings
     channels: ClassVar[frozenset[Channel]] = frozenset({"payment"})
     documentation: ClassVar[str | None] = "https://ecomtest.sberbank.ru/doc"
-    errors: ClassVar[tuple[ErrorCode, ...]] = tuple(row.error for row in REFUSALS)
+    errors: ClassVar[tuple[ErrorCode, ...]] = ERRORS
     can_poll: ClassVar[bool] = True
     on_uncertain: ClassVar[OnUncertain] = "hold"
 
     def __init__(self, settings: SbaSettings) -> None:
         super().__init__(settings)
-        given = {
+        credentials = {
             "userName": settings.user_name,
             "password": settings.password,
             "token": settings.token,
         }
-        self._identity = {key: value.get_secret_value() for key, value in given.items() if value}
-        self._keys = [callback.public_key(pem) for pem in settings.webhook_certificates]
+        self._credentials = {
+            name: secret.get_secret_value() for name, secret in credentials.items() if secret
+        }
+        self._keys = [public_key(pem) for pem in settings.webhook_certificates]
         self._base = (settings.url or HOSTS[settings.api]) + PREFIXES[settings.api]
 
     @property
     def webhooks(self) -> frozenset[WebhookKind]:
-        settings = self.settings
-        return frozenset({"status"} if settings.webhook_secrets or self._keys else ())
+        is_enabled = self.settings.webhook_secrets or self._keys
+        return frozenset({"status"} if is_enabled else ())
 
     @property
     def deadline(self) -> timedelta:
-        # The second request asks for the order: which id it has, or what is registered already.
+        # One operation can take a second request, for the order's id or its status.
         return 2 * super().deadline
 
     def send(self, message: OutboundMessage) -> Accepted:
-        operation = read(message)
+        operation = parse_operation(message)
         if operation.name in REGISTRATIONS:
             return self._register(operation, message.uid)
-        if operation.name in MOVES:
-            return self._move(operation, message.uid)
-        return _accepted(self._ask(operation, operation.parameters)[0])
+        if operation.name in MONEY_OPERATIONS:
+            return self._move_money(operation, message.uid)
+        response, _ = self._fetch_status(operation, operation.parameters)
+        return _accepted(response)
 
     def receive(self, request: WebhookRequest) -> Received:
         secrets = [secret.get_secret_value() for secret in self.settings.webhook_secrets]
-        return callback.read(request, secrets, self._keys)
+        return read_webhook(request, secrets, self._keys)
 
     def poll(self, messages: Sequence[SentMessage]) -> list[Receipt]:
         receipts = []
@@ -151,8 +108,8 @@ class Sba(HttpConnector[SbaSettings]):
             try:
                 _, fields = self._call("status", {"orderId": order_id}, [message.recipient])
             except Rejected:
-                continue  # the bank knows no such order: the others are none the worse for it
-            receipts += receipts_of(order_id, fields)
+                continue  # the bank does not know this order, but it may know the others
+            receipts += replies.read_receipts(order_id, fields)
         return receipts
 
     def _register(self, operation: Operation, uid: str) -> Accepted:
@@ -164,40 +121,43 @@ class Sba(HttpConnector[SbaSettings]):
         except Rejected as rejected:
             if rejected.code != ALREADY_REGISTERED:
                 raise
-            return self._adopt(operation, rejected)
-        order_id = order_id_of(fields)
+            return self._find_registered(operation, rejected)
+        order_id = replies.find_order_id(fields)
         if order_id is None:
-            raise Unavailable("answer_illegible", "a registration without an orderId")
+            raise Unavailable("invalid_response", "the registration has no orderId")
         return _accepted(response, order_id)
 
-    def _adopt(self, operation: Operation, rejected: Rejected) -> Accepted:
-        """Take the order of this number for the one that an earlier try registered, if only its
-        answer was lost. One with another amount cannot be that."""
-        response, fields = self._ask(operation)
+    def _find_registered(self, operation: Operation, rejected: Rejected) -> Accepted:
+        """Return the order that an earlier attempt registered, whose answer was lost.
+
+        Raises:
+            Rejected: The order has another amount, so it is not the one of this message.
+        """
+        response, fields = self._fetch_status(operation)
         if str(fields.get("amount")) != str(operation.parameters["amount"]):
             raise rejected
-        accepted = _accepted(response, order_id_of(fields))
+        accepted = _accepted(response, replies.find_order_id(fields))
         return replace(accepted, code=rejected.code, detail=rejected.detail)
 
-    def _move(self, operation: Operation, uid: str) -> Accepted:
+    def _move_money(self, operation: Operation, uid: str) -> Accepted:
         parameters = operation.parameters
         if "orderId" not in parameters:
-            parameters = {**parameters, "orderId": self._order_id(operation)}
+            _, fields = self._fetch_status(operation)
+            order_id = replies.find_order_id(fields)
+            if order_id is None:
+                raise Rejected(
+                    "order_id_unknown", "payload.orderId: unknown to the bank. Set it explicitly."
+                )
+            parameters = {**parameters, "orderId": order_id}
         response, _ = self._call(operation.name, parameters, operation.texts(), uid)
         return _accepted(response)
 
-    def _order_id(self, operation: Operation) -> str:
-        order_id = order_id_of(self._ask(operation)[1])
-        if order_id is None:
-            raise Rejected("order_id_unknown", "the bank names none: give orderId in the payload")
-        return order_id
-
-    def _ask(
+    def _fetch_status(
         self, operation: Operation, parameters: Mapping[str, Any] | None = None
     ) -> tuple[Response, dict[str, Any]]:
-        """The status of the operation's order. Raises a SendError."""
+        """Return the response and the fields of the status of the operation's order."""
         given = parameters or {}
-        # With both, the bank would look at the orderId alone.
+        # The bank would ignore the order number next to an orderId.
         number = {} if "orderId" in given else {"orderNumber": operation.order_number}
         return self._call("status", {**number, **given}, operation.texts())
 
@@ -208,46 +168,32 @@ class Sba(HttpConnector[SbaSettings]):
         hide: Iterable[str],
         uid: str | None = None,
     ) -> tuple[Response, dict[str, Any]]:
-        """Make one request and return its reply, which holds no error. Raises a SendError."""
+        """Call a method of the bank and return its successful response and the response's fields.
+
+        Args:
+            name: The name of the operation.
+            parameters: The parameters without the credentials.
+            hide: Values to replace by `***` in an exception's detail, besides the credentials.
+            uid: The idempotency key, if the operation changes the order.
+
+        Raises:
+            SendError: The request failed.
+        """
         try:
             response = self._request(name, parameters, uid)
-        except Uncertain as lost:
-            raise _unclear(name, lost) from None
-        fields = fields_of(response)
-        error = error_of(fields) if fields is not None else None
-        hide = (*self._identity.values(), *hide)
-        if 200 <= response.status < 300 and fields is not None and error is None:
-            return response, fields
-        if 200 <= response.status < 300 and fields is None:
-            problem: SendError = Unavailable("answer_illegible", "the body is no JSON object")
-        else:
-            problem = response_error(response, hide)
-            code, text = error or (NOT_SUCCESSFUL, "")
-            # Without a code of the bank's the status says more.
-            spoken = code != NOT_SUCCESSFUL or (error and response.status not in {401, 403})
-            if spoken and response.status < 500 and not isinstance(problem, Unavailable):
-                problem = refused(name, code, text, excerpt(text, hide))
-        raise _unclear(name, problem) if isinstance(problem, Unavailable) else problem
+        except Uncertain as error:
+            raise replies.unanswered(name, error) from None
+        return response, replies.parse(name, response, (*self._credentials.values(), *hide))
 
     def _request(self, name: str, parameters: Mapping[str, Any], uid: str | None) -> Response:
         url = self._base + METHODS[name]
-        body = {**parameters, **self._identity}
+        body = {**parameters, **self._credentials}
         if self.settings.api == "rest":
             form = {key: _form_value(value) for key, value in body.items()}
             return self.http.request("POST", url, form=form)
-        # The gateway documents this key as under development, so nothing here relies on it.
-        key = {"X-Idempotency-Key": uid} if uid else {}
-        return self.http.request("POST", url, headers=key, json=body)
-
-
-def _unclear(name: str, problem: Unavailable | Uncertain) -> SendError:
-    """What it means that a request brought no clear answer: money may have moved, and nothing
-    but a look at the order can tell; anything else is simply asked again."""
-    if name in MOVES:
-        return Uncertain(problem.code, problem.detail)
-    if isinstance(problem, Unavailable):
-        return problem
-    return Unavailable(problem.code, problem.detail)
+        # The gateway documents this header as not yet working, so nothing relies on it.
+        headers = {"X-Idempotency-Key": uid} if uid else {}
+        return self.http.request("POST", url, headers=headers, json=body)
 
 
 def _form_value(value: object) -> str:
@@ -257,7 +203,9 @@ def _form_value(value: object) -> str:
 
 
 def _accepted(response: Response, order_id: str | None = None) -> Accepted:
-    """Only a registration is known by the bank's id of its order: that is what reports on the
-    order belong to. The reply holds what the application waits for, like `formUrl`."""
+    """Return the outcome with the bank's response, which contains values like `formUrl`.
+
+    Only a registration has the order's id, because later reports on the order belong to it.
+    """
     reply = Reply(response.text, response.headers.get("Content-Type"), response.status)
     return Accepted(order_id, "0", reply=reply)

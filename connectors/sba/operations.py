@@ -1,4 +1,4 @@
-"""What a message asks of Sberbank's acquiring: an operation, its order and its parameters."""
+"""Read the payment operation that a message asks for: its name, order and parameters."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ METHODS: Mapping[str, str] = {
     "refund": "refund.do",
 }
 REGISTRATIONS = frozenset({"register", "registerPreAuth"})
-MOVES = frozenset({"deposit", "reverse", "refund"})
+MONEY_OPERATIONS = frozenset({"deposit", "reverse", "refund"})
 
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "register": ("amount", "returnUrl"),
@@ -25,44 +25,53 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "deposit": ("amount",),
     "refund": ("amount",),
 }
-# Whose order it is and who asks is not for the payload to say once more.
+# The order number is the recipient, and the credentials are settings.
 _RESERVED = frozenset({"orderNumber", "userName", "password", "token"})
-_ORDER_NUMBER_CHARACTERS = 32
-_LARGEST_AMOUNT = 10**12 - 1
+_MAX_ORDER_NUMBER_CHARACTERS = 32
+_MAX_AMOUNT = 10**12 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on the order with this number; `parameters` are named as the bank does."""
+    """An operation on one order, with parameters under the bank's names."""
 
     name: str
     order_number: str
     parameters: Mapping[str, Any]
 
     def texts(self) -> Iterator[str]:
-        """Every text in it, which may be personal data."""
+        """Yield every text of the operation, which may be personal data."""
         yield self.order_number
         yield from _texts(self.parameters)
 
 
-def read(message: OutboundMessage) -> Operation:
-    """The operation that `message` asks for. Raises Rejected naming what is wrong with it."""
+def parse_operation(message: OutboundMessage) -> Operation:
+    """Return the operation that a message asks for.
+
+    Raises:
+        Rejected: The recipient or the payload is invalid.
+    """
     payload = message.payload
     if not isinstance(payload, dict):
-        raise Rejected("payload_invalid", "expected an object with an operation")
+        raise Rejected(
+            "payload_invalid", "payload: not an object. Use an object with an operation."
+        )
     name = payload.get("operation")
     if not isinstance(name, str) or name not in METHODS:
-        raise Rejected("operation_unknown", f"expected one of {', '.join(METHODS)}")
-    if not 1 <= len(message.recipient) <= _ORDER_NUMBER_CHARACTERS:
+        raise Rejected(
+            "operation_unknown",
+            f"payload.operation: unknown. Use one of {', '.join(METHODS)}.",
+        )
+    if not 1 <= len(message.recipient) <= _MAX_ORDER_NUMBER_CHARACTERS:
         raise Rejected(
             "order_number_invalid",
-            f"the recipient is the order number, of {_ORDER_NUMBER_CHARACTERS} characters at most",
+            f"recipient: not an order number. Use 1 to {_MAX_ORDER_NUMBER_CHARACTERS} characters.",
         )
     parameters = {key: value for key, value in payload.items() if key != "operation"}
     if reserved := parameters.keys() & _RESERVED:
-        raise Rejected("parameter_not_allowed", ", ".join(sorted(reserved)))
+        raise Rejected("parameter_not_allowed", f"payload: remove {', '.join(sorted(reserved))}.")
     if missing := [key for key in _REQUIRED.get(name, ()) if key not in parameters]:
-        raise Rejected("parameter_missing", ", ".join(missing))
+        raise Rejected("parameter_missing", f"payload: add {', '.join(missing)}.")
     _check_types(parameters)
     _check_amount(name, parameters.get("amount"))
     if "currency" in parameters:
@@ -73,30 +82,40 @@ def read(message: OutboundMessage) -> Operation:
 def _check_types(parameters: Mapping[str, Any]) -> None:
     for key, value in parameters.items():
         if not isinstance(value, str | int | dict | list):
-            raise Rejected("parameter_invalid", f"{excerpt(key)}: a {type(value).__name__}")
+            raise Rejected(
+                "parameter_invalid",
+                f"payload.{excerpt(key)}: type {type(value).__name__} is not allowed. "
+                "Use a string, an integer, an object or an array.",
+            )
 
 
 def _check_amount(operation: str, amount: object) -> None:
-    """Kopecks, as an integer: 199.0 could as well be meant as roubles. Zero deposits all that is
-    held, but what it would refund or reverse is left to chance."""
+    """Check that the amount, if any, is an integer in kopecks, because 199.0 may mean roubles.
+
+    Zero deposits the whole amount that is held. Its effect on a refund or reversal is not
+    documented.
+    """
     if amount is None:
         return
-    smallest = 1 if operation in {"refund", "reverse"} else 0
+    minimum = 1 if operation in {"refund", "reverse"} else 0
     if (
         not isinstance(amount, int)
         or isinstance(amount, bool)
-        or not smallest <= amount <= _LARGEST_AMOUNT
+        or not minimum <= amount <= _MAX_AMOUNT
     ):
         raise Rejected(
             "parameter_invalid",
-            f"amount: expected kopecks as an integer from {smallest} to {_LARGEST_AMOUNT}",
+            f"payload.amount: not an amount in kopecks. "
+            f"Use an integer from {minimum} to {_MAX_AMOUNT}.",
         )
 
 
 def _currency(value: object) -> str:
     text = f"{value:03}" if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not re.fullmatch("[0-9]{3}", text):
-        raise Rejected("parameter_invalid", "currency: expected a number of ISO 4217, like 643")
+        raise Rejected(
+            "parameter_invalid", "payload.currency: not an ISO 4217 number. Use for example 643."
+        )
     return text
 
 

@@ -1,1 +1,1 @@
-"""SendGrid: e-mail."""
+"""E-mail through SendGrid."""

@@ -1,5 +1,6 @@
-"""Mail that SendGrid's Inbound Parse posts to us: as it came (raw), or taken apart into fields.
+"""Read the e-mail that SendGrid's Inbound Parse posts, either raw or parsed into form fields.
 
+Source:
 https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook
 """
 
@@ -19,49 +20,52 @@ from connectors.toolkit.mail.incoming import read_mail
 
 MAX_PARTS = 1000
 
-# What SendGrid itself found out about the mail, and nobody could tell from the mail alone.
-FINDINGS = ("SPF", "dkim", "sender_ip", "spam_score")
+# Results of SendGrid's own checks, which cannot be derived from the message.
+CHECKS = ("SPF", "dkim", "sender_ip", "spam_score")
 
-_NEW_FIELD = re.compile(rb"\r?\n(?![ \t])")
-# What describes a body that we make anew.
-_OF_THE_BODY = re.compile(rb"(content-[^:]*|mime-version)\s*:", re.IGNORECASE)
+_NEW_HEADER = re.compile(rb"\r?\n(?![ \t])")
+# Headers that describe the original body, which is rebuilt from the fields.
+_BODY_HEADER = re.compile(rb"(content-[^:]*|mime-version)\s*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One part of the form."""
+    """A part of the multipart form."""
 
     content: bytes
     content_type: str
     filename: str | None
 
 
-def mails(request: WebhookRequest) -> list[Inbound | Receipt]:
-    """The mail, once for each of its envelope recipients; what is no mail to read but a bounce or a
-    complaint becomes receipts. Raises MalformedWebhook."""
+def read_inbound(request: WebhookRequest) -> list[Inbound | Receipt]:
+    """Return one inbound message per envelope recipient, or the receipts of a bounce or complaint.
+
+    Raises:
+        MalformedWebhook: The request is not one that Inbound Parse makes.
+    """
     fields = _fields(request)
     raw = fields.get("email") or fields.get("rawEmail")
     if raw is None and "headers" not in fields:
-        raise MalformedWebhook("neither a raw mail nor its headers")
-    content = raw.content if raw else _put_together(fields)
+        raise MalformedWebhook("neither a raw message nor its headers are present")
+    content = raw.content if raw else _rebuild(fields)
     sender, recipients = _envelope(fields)
-    findings = {name: _text(fields, name) for name in FINDINGS if name in fields}
+    checks = {name: _text(fields, name) for name in CHECKS if name in fields}
     items = [
         item
         for recipient in recipients
         for item in read_mail(content, envelope_sender=sender, envelope_recipient=recipient)
     ]
     return [
-        replace(item, metadata={**item.metadata, **findings}) if isinstance(item, Inbound) else item
+        replace(item, metadata={**item.metadata, **checks}) if isinstance(item, Inbound) else item
         for item in items
     ]
 
 
 def _fields(request: WebhookRequest) -> dict[str, _Field]:
-    """The parts of the form by name, files among them."""
+    """Return the parts of the multipart form by name, including files."""
     media_type, options = multipart.parse_options_header(request.headers.get("content-type", ""))
     if media_type != "multipart/form-data":
-        raise MalformedWebhook("the body is no multipart form")
+        raise MalformedWebhook("the body is not a multipart form")
     fields = {}
     content = bytearray()
     try:
@@ -77,7 +81,7 @@ def _fields(request: WebhookRequest) -> dict[str, _Field]:
                     kind = part.content_type or "application/octet-stream"
                     fields[part.name] = _Field(bytes(content), kind, part.filename)
     except multipart.MultipartError:
-        raise MalformedWebhook("the multipart form is broken") from None
+        raise MalformedWebhook("the multipart form cannot be parsed") from None
     return fields
 
 
@@ -87,40 +91,40 @@ def _envelope(fields: Mapping[str, _Field]) -> tuple[str, list[str]]:
             isinstance(recipient, str) for recipient in recipients
         ):
             return sender, recipients
-    raise MalformedWebhook("no envelope with its sender and recipients")
+    raise MalformedWebhook("the envelope with its sender and recipients is missing")
 
 
-def _put_together(fields: Mapping[str, _Field]) -> bytes:
-    """The mail as one MIME text again: its own headers, and a body made of the fields."""
+def _rebuild(fields: Mapping[str, _Field]) -> bytes:
+    """Return a MIME message with the original headers and a body built from the fields."""
     mail = EmailMessage(policy=SMTP)
     if "text" in fields or "html" not in fields:
         mail.set_content(_text(fields, "text"))
     if "html" in fields:
-        make = mail.add_alternative if "text" in fields else mail.set_content
-        make(_text(fields, "html"), subtype="html")
-    described = _json(fields, "attachment-info")
+        set_html = mail.add_alternative if "text" in fields else mail.set_content
+        set_html(_text(fields, "html"), subtype="html")
+    infos = _json(fields, "attachment-info")
     for name, field in fields.items():
         if re.fullmatch("attachment[0-9]+", name):
-            _attach(mail, field, described.get(name) if isinstance(described, dict) else None)
-    # Made of the content, so that a mail that is posted again is the same to the byte.
+            _attach(mail, field, infos.get(name) if isinstance(infos, dict) else None)
+    # The boundaries depend on the content only, so that a repeated request yields the same bytes.
     digest = hashlib.sha256(b"".join(field.content for field in fields.values())).hexdigest()
     for number, part in enumerate(mail.walk()):
         if part.is_multipart():
             part.set_boundary(f"{digest}.{number}")
-    own = [
-        field
-        for field in _NEW_FIELD.split(fields["headers"].content.strip())
-        if not _OF_THE_BODY.match(field)
+    headers = [
+        header
+        for header in _NEW_HEADER.split(fields["headers"].content.strip())
+        if not _BODY_HEADER.match(header)
     ]
-    return b"\r\n".join([*own, bytes(mail)])
+    return b"\r\n".join([*headers, bytes(mail)])
 
 
-def _attach(mail: EmailMessage, field: _Field, described: Any) -> None:
-    info = described if isinstance(described, dict) else {}
-    kind = str(info.get("type") or field.content_type).partition(";")[0].strip().lower()
-    maintype, _, subtype = kind.partition("/")
-    # The two composite types may not be in base64 (RFC 2045, 6.4).
-    if not re.fullmatch(r"[\w.+-]+/[\w.+-]+", kind) or maintype in {"multipart", "message"}:
+def _attach(mail: EmailMessage, field: _Field, info: Any) -> None:
+    info = info if isinstance(info, dict) else {}
+    content_type = str(info.get("type") or field.content_type).partition(";")[0].strip().lower()
+    maintype, _, subtype = content_type.partition("/")
+    # Composite types may not be encoded in base64 (RFC 2045, section 6.4).
+    if not re.fullmatch(r"[\w.+-]+/[\w.+-]+", content_type) or maintype in {"multipart", "message"}:
         maintype, subtype = "application", "octet-stream"
     filename = str(info.get("filename") or info.get("name") or field.filename or "attachment")
     mail.add_attachment(
@@ -132,7 +136,7 @@ def _attach(mail: EmailMessage, field: _Field, described: Any) -> None:
 
 
 def _text(fields: Mapping[str, _Field], name: str) -> str:
-    """A field by the charset that `charsets` names for it; what is no text becomes U+FFFD."""
+    """Return a field decoded with its charset from `charsets`; invalid bytes become U+FFFD."""
     if name not in fields:
         return ""
     charsets = _json(fields, "charsets")
@@ -141,12 +145,12 @@ def _text(fields: Mapping[str, _Field], name: str) -> str:
         text = fields[name].content.decode(str(charset or "utf-8"), "replace")
     except (LookupError, UnicodeError):
         text = fields[name].content.decode(errors="replace")
-    # Some charsets decode to lone surrogates, which no mail can hold.
+    # Some charsets decode to lone surrogates, which cannot be encoded in a message.
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def _json(fields: Mapping[str, _Field], name: str) -> Any:
-    """A field that is JSON; None where there is none to read."""
+    """Return a field parsed as JSON, or None if it is missing or invalid."""
     try:
         return json.loads(fields[name].content)
     except (KeyError, ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""What a message becomes at SendGrid: the JSON of v3 Mail Send.
+"""Build the JSON request of SendGrid's v3 Mail Send.
 
-https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send and, beside it,
-"Limitations" and "Errors".
+Source: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send and the pages
+"Limitations" and "Errors" next to it.
 """
 
 import re
@@ -17,9 +17,9 @@ from connectors.base import Attachment, OutboundMessage, Rejected
 from connectors.toolkit.mail.mime import mailbox
 
 UID_ARGUMENT = "postroom_uid"
-"""The custom argument that carries our own id, and comes back with every event."""
+"""The custom argument that contains the message's uid. SendGrid returns it with every event."""
 
-# The first twelve are reserved by SendGrid. Message-ID is ours, for answers name it.
+# SendGrid reserves all but the last. Postroom sets Message-ID, to match replies to the message.
 RESERVED_HEADERS = frozenset(
     {
         "x-sg-id",
@@ -40,22 +40,31 @@ RESERVED_HEADERS = frozenset(
 
 
 class _Options(BaseModel):
-    """What a message may ask of SendGrid in its metadata, whose other keys are not ours."""
+    """The metadata of a message that are passed to SendGrid. Other keys are ignored."""
 
     categories: Annotated[list[StrictStr], Field(max_length=10)] = Field(default_factory=list)
     send_at: StrictInt | None = None
 
 
-def request_of(
+def build_request(
     message: OutboundMessage, sender: str | None, *, sandbox_mode: bool
 ) -> dict[str, Any]:
-    """The request that has SendGrid send `message`, from `sender` where it names none itself; in
-    sandbox mode to be checked only. Raises Rejected where it cannot be put into one.
+    """Return the request to send a message.
+
+    Args:
+        message: The message to send.
+        sender: The sender to use if the message does not specify one.
+        sandbox_mode: Whether SendGrid should only validate the message.
+
+    Raises:
+        Rejected: The message cannot be sent through SendGrid.
     """
     if message.payload is not None:
-        raise Rejected("payload_not_supported", "SendGrid takes no MIME text: use body and html")
+        raise Rejected("payload_not_supported", "payload: not supported. Use body and html.")
     if not (sender := message.sender or sender):
-        raise Rejected("sender_missing", "neither the message nor its agent names a sender")
+        raise Rejected(
+            "sender_missing", "sender: missing. Set it in the message or in the agent's settings."
+        )
     author = _address(sender, "sender")
     options = _options(message.metadata)
     contents = {"text/plain": message.body, "text/html": message.html}
@@ -74,7 +83,7 @@ def request_of(
         request["reply_to"] = _named(_address(message.reply_to, "reply_to"))
     if sandbox_mode:
         request["mail_settings"] = {"sandbox_mode": {"enable": True}}
-    # SendGrid takes neither null nor an empty list for what is simply not there.
+    # SendGrid rejects null and empty lists.
     return {name: value for name, value in request.items() if value not in (None, [])}
 
 
@@ -83,12 +92,12 @@ def _options(metadata: Mapping[str, Any]) -> _Options:
         return _Options.model_validate(metadata)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Rejected("metadata_invalid", f"{where}: {first['msg']}") from None
+        field = ".".join(map(str, ("metadata", *first["loc"])))
+        raise Rejected("metadata_invalid", f"{field}: {first['msg']}") from None
 
 
 def _recipients(message: OutboundMessage) -> dict[str, list[dict[str, str]]]:
-    """To, cc and bcc, each address once: SendGrid refuses a message that repeats one."""
+    """Return to, cc and bcc, each address once: SendGrid rejects repeated addresses."""
     fields = {"to": (message.recipient,), "cc": message.cc, "bcc": message.bcc}
     recipients: dict[str, list[dict[str, str]]] = {}
     seen: set[str] = set()
@@ -112,8 +121,8 @@ def _named(address: Address, *, quoted: bool = False) -> dict[str, str]:
     name = address.display_name
     if not name:
         return {"email": address.addr_spec}
-    # In a recipient's name, and only there, SendGrid takes a comma or a semicolon for the end of
-    # the name, unless we quote it: https://github.com/sendgrid/sendgrid-python/issues/291
+    # SendGrid cuts a recipient's name at a comma or semicolon unless the name is quoted. It does
+    # not do so with other names: https://github.com/sendgrid/sendgrid-python/issues/291
     if quoted and re.search("[,;]", name):
         name = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
     return {"email": address.addr_spec, "name": name}
@@ -122,9 +131,9 @@ def _named(address: Address, *, quoted: bool = False) -> dict[str, str]:
 def _headers(message: OutboundMessage, author: Address) -> dict[str, str]:
     for name in message.headers:
         if name.lower() in RESERVED_HEADERS:
-            raise Rejected("header_not_allowed", f"{name} is not for the message to set")
+            raise Rejected("header_not_allowed", f"headers: {name} is reserved. Remove it.")
     encoded = {
-        # SendGrid leaves it to us to encode what is not ASCII (RFC 2047).
+        # SendGrid does not encode non-ASCII header values itself (RFC 2047).
         name: value if value.isascii() else Header(value, "utf-8").encode(linesep="")
         for name, value in message.headers.items()
     }
@@ -133,10 +142,10 @@ def _headers(message: OutboundMessage, author: Address) -> dict[str, str]:
 
 def _file(attachment: Attachment) -> dict[str, str]:
     if attachment.content is None:
-        raise Rejected("attachment_without_content", "an attachment has no content")
+        raise Rejected("attachment_without_content", "attachments: a file has no content")
     return {
         "content": b64encode(attachment.content).decode(),
-        # SendGrid allows neither parameters in the type nor these characters in a name.
+        # SendGrid rejects parameters in the type, and these characters in the name.
         "type": attachment.content_type.partition(";")[0].strip(),
         "filename": re.sub(r"[;,\r\n]", "_", attachment.name),
         "disposition": "attachment",

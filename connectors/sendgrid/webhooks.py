@@ -1,8 +1,8 @@
-"""What SendGrid calls us with: how a call is verified, and what its events say.
+"""Verify SendGrid's webhooks, and read the events of its Event Webhook.
 
-https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event (events),
+Sources: https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event for events,
 https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
-(signatures; its own library says how the signed bytes are made).
+and SendGrid's own library for signatures.
 """
 
 import base64
@@ -39,7 +39,7 @@ from connectors.toolkit.http.replies import excerpt
 SIGNATURE_HEADER = "x-twilio-email-event-webhook-signature"
 TIMESTAMP_HEADER = "x-twilio-email-event-webhook-timestamp"
 TOLERANCE = timedelta(minutes=10)
-"""How old a signature may be, or how far ahead its clock. SendGrid itself names no limit."""
+"""How far a signature's timestamp may be in the past or future. SendGrid documents no limit."""
 
 KIND_OF_EVENT: Mapping[str, ReceiptKind] = {
     "processed": "queued",
@@ -57,8 +57,11 @@ KIND_OF_EVENT: Mapping[str, ReceiptKind] = {
 
 
 def public_key(text: str) -> EllipticCurvePublicKey:
-    """The key that SendGrid shows as `text`: a P-256 public key as DER in base64. Raises
-    ValueError."""
+    """Return the public key from the text that SendGrid displays.
+
+    Raises:
+        ValueError: The text is not a P-256 public key in DER, encoded in base64.
+    """
     try:
         key = load_der_public_key(base64.b64decode(text, validate=True))
     except (ValueError, UnsupportedAlgorithm):
@@ -66,30 +69,34 @@ def public_key(text: str) -> EllipticCurvePublicKey:
     match key:
         case EllipticCurvePublicKey(curve=SECP256R1()):
             return key
-    raise ValueError("must be a P-256 public key, as DER in base64")
+    raise ValueError("not a P-256 public key in DER, encoded in base64")
 
 
 def verify_signature(request: WebhookRequest, keys: Sequence[EllipticCurvePublicKey]) -> None:
-    """Check that the call was signed with one of the keys, and lately. Raises UnsignedWebhook or
-    UnverifiedWebhook."""
+    """Check that a request was signed recently with one of the keys.
+
+    Raises:
+        UnsignedWebhook: The request has no signature.
+        UnverifiedWebhook: The signature is invalid or too old.
+    """
     given = request.headers.get(SIGNATURE_HEADER)
     timestamp = request.headers.get(TIMESTAMP_HEADER)
     if not given or not timestamp:
-        raise UnsignedWebhook(f"needs the headers {SIGNATURE_HEADER} and {TIMESTAMP_HEADER}")
+        raise UnsignedWebhook(f"the header {SIGNATURE_HEADER} or {TIMESTAMP_HEADER} is missing")
     try:
         signature = base64.b64decode(given, validate=True)
     except ValueError:
-        raise UnverifiedWebhook("the signature is not base64") from None
+        raise UnverifiedWebhook("the signature is not valid base64") from None
     signed = timestamp.encode() + request.body
-    if not any(_fits(key, signature, signed) for key in keys):
-        raise UnverifiedWebhook("no key fits the signature")
+    if not any(_is_valid(key, signature, signed) for key in keys):
+        raise UnverifiedWebhook("the signature is invalid")
     if not re.fullmatch("[0-9]{1,12}", timestamp):
-        raise UnverifiedWebhook("the timestamp is no number of seconds")
+        raise UnverifiedWebhook("the timestamp is not a number of seconds")
     if abs(request.received_at.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
-        raise UnverifiedWebhook("the timestamp is more than ten minutes away from now")
+        raise UnverifiedWebhook("the timestamp is more than ten minutes from the current time")
 
 
-def _fits(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
+def _is_valid(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
     try:
         key.verify(signature, signed, ECDSA(SHA256()))
     except InvalidSignature:
@@ -98,52 +105,67 @@ def _fits(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
 
 
 def verify_credentials(request: WebhookRequest, username: str, passwords: Sequence[str]) -> None:
-    """Check the Basic credentials (RFC 7617) that SendGrid takes from the URL it calls. Raises
-    UnsignedWebhook or UnverifiedWebhook."""
+    """Check the Basic credentials (RFC 7617) that SendGrid takes from the configured URL.
+
+    Raises:
+        UnsignedWebhook: The request has no Basic credentials.
+        UnverifiedWebhook: The credentials are invalid.
+    """
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        raise UnsignedWebhook("needs Basic credentials")
+        raise UnsignedWebhook("Basic credentials are missing")
     try:
         pair = base64.b64decode(given.strip(), validate=True)
     except ValueError:
-        raise UnverifiedWebhook("the credentials are not base64") from None
-    right = [hmac.compare_digest(pair, f"{username}:{one}".encode()) for one in passwords]
-    if not any(right):
-        raise UnverifiedWebhook("the credentials are wrong")
+        raise UnverifiedWebhook("the Basic credentials are not valid base64") from None
+    matches = [
+        hmac.compare_digest(pair, f"{username}:{password}".encode()) for password in passwords
+    ]
+    if not any(matches):
+        raise UnverifiedWebhook("the Basic credentials are invalid")
 
 
-def receipts(body: bytes) -> list[Receipt]:
-    """What a batch of events says, in its order. Raises MalformedWebhook."""
+def read_events(body: bytes) -> list[Receipt]:
+    """Return the receipts for a batch of events, in the same order.
+
+    Raises:
+        MalformedWebhook: The body is not a JSON array of objects.
+    """
     try:
         events = json.loads(body)
     except (ValueError, RecursionError):
-        raise MalformedWebhook("the body is no JSON") from None
+        raise MalformedWebhook("the body is not JSON") from None
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
-        raise MalformedWebhook("the body is no list of events")
+        raise MalformedWebhook("the body is not an array of events")
     return [_receipt(event) for event in events]
 
 
 def _receipt(event: Mapping[str, Any]) -> Receipt:
     recipient = _text(event, "email")
-    said = _text(event, "reason") or _text(event, "response") or ""
+    text = _text(event, "reason") or _text(event, "response") or ""
+    # The rest of sg_message_id depends on the recipient and on the server.
     message_id = (_text(event, "sg_message_id") or "").partition(".")[0]
     return Receipt(
+        # Some events for messages that were dropped at once have no id.
         key=_text(event, "sg_event_id") or _digest(event),
         kind=KIND_OF_EVENT.get(_text(event, "event") or "", "unrecognised"),
         provider_message_id=message_id or None,
         message_uid=_uid(event),
         recipient=recipient,
-        occurred_at=_moment(event),
+        occurred_at=_timestamp(event),
         code=_text(event, "status"),
-        detail=excerpt(said, (recipient,)) or None,
+        detail=excerpt(text, (recipient,)) or None,
         suppress=_suppress(event),
         payload=event,
     )
 
 
 def _suppress(event: Mapping[str, Any]) -> Suppress:
-    """A bounce of the type `blocked` says nothing of the address, but that its server did not
-    want this mail now; and who leaves a group may still want what is outside it."""
+    """Return whether the event means that the address should be suppressed.
+
+    A bounce of type `blocked` does not: the server rejected this message, not the address. Nor
+    does leaving a group, because other messages may still be wanted.
+    """
     match event:
         case {"event": "bounce", "type": "bounce"} | {"event": "spamreport"}:
             return True
@@ -164,7 +186,7 @@ def _uid(event: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _moment(event: Mapping[str, Any]) -> datetime | None:
+def _timestamp(event: Mapping[str, Any]) -> datetime | None:
     try:
         return datetime.fromtimestamp(event["timestamp"], UTC)
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
@@ -172,5 +194,4 @@ def _moment(event: Mapping[str, Any]) -> datetime | None:
 
 
 def _digest(event: Mapping[str, Any]) -> str:
-    """The key of an event that has no id, as some that were dropped at once."""
     return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""Twilio: SMS, MMS and WhatsApp."""
+"""SMS and MMS through Twilio."""

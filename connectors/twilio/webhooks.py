@@ -1,10 +1,10 @@
-"""What Twilio calls us with: reports on our messages, and messages from outside.
+"""Verify and read Twilio's webhooks: status reports and inbound messages.
 
-https://www.twilio.com/docs/usage/webhooks/webhooks-security (signatures; that of its own library
-where it says more), https://www.twilio.com/docs/messaging/guides/webhook-request (messages),
-https://www.twilio.com/docs/messaging/guides/track-outbound-message-status (reports).
+Sources: https://www.twilio.com/docs/usage/webhooks/webhooks-security and Twilio's own library for
+signatures, https://www.twilio.com/docs/messaging/guides/webhook-request for inbound messages,
+https://www.twilio.com/docs/messaging/guides/track-outbound-message-status for status reports.
 
-Nothing in a signed call tells when it was made: only its key keeps a repeated one from counting.
+A signed request contains no timestamp, so a replayed one is recognised only by its key.
 """
 
 import base64
@@ -31,15 +31,16 @@ from connectors.base import (
     WebhookResponse,
 )
 from connectors.toolkit.http.replies import excerpt
-from connectors.twilio.errors import ERROR_OF_CODE
+from connectors.twilio.errors import BY_CODE
 
 UID_PARAMETER = "message_uid"
+"""The query parameter of the callback URL that contains the message's uid."""
 
 HASHES = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
-# An answer in plain text would be sent to the sender as an SMS.
-NO_REPLY = WebhookResponse(200, b"<Response/>", "text/xml")
+# Twilio would send a plain-text body to the sender as an SMS.
+EMPTY_TWIML = WebhookResponse(200, b"<Response/>", "text/xml")
 
 KIND_OF_STATUS: Mapping[str, ReceiptKind] = {
     "accepted": "queued",
@@ -54,60 +55,66 @@ KIND_OF_STATUS: Mapping[str, ReceiptKind] = {
     "failed": "failed",
     "canceled": "failed",
 }
-# What an Inbound holds elsewhere than in its metadata; the first three all repeat MessageSid.
-TAKEN = frozenset({"SmsSid", "SmsMessageSid", "MessageSid", "From", "To", "Body"})
+# Parameters that are not copied to an inbound message's metadata because it has them already.
+NOT_METADATA = frozenset({"SmsSid", "SmsMessageSid", "MessageSid", "From", "To", "Body"})
 
 
-def read(request: WebhookRequest, secrets: Sequence[str]) -> Received:
-    """The receipts, or the message, of a call signed with one of `secrets`. Raises a WebhookError."""
+def read_webhook(request: WebhookRequest, secrets: Sequence[str]) -> Received:
+    """Verify a request with the secrets, and read its receipts or its inbound message.
+
+    Raises:
+        WebhookError: The request is unsigned, not signed with any of the secrets, or malformed.
+    """
     _verify(request, secrets)
     fields = _fields(request)
     if request.kind == "status":
         return Received(_receipts(fields, dict(request.query).get(UID_PARAMETER)))
-    return Received([_inbound(fields)], NO_REPLY)
+    return Received([_inbound(fields)], EMPTY_TWIML)
 
 
 def _verify(request: WebhookRequest, secrets: Sequence[str]) -> None:
     given = request.headers.get("x-twilio-signature")
     if not given:
-        raise UnsignedWebhook("no X-Twilio-Signature")
+        raise UnsignedWebhook("the header X-Twilio-Signature is missing")
     algorithm = _algorithm(request.headers.get("x-twilio-webhooks-signature-settings"))
     parameters = _signed_parameters(request)
-    right = [
-        hmac.compare_digest(_signature(secret, url + parameters, algorithm), given.encode())
-        for secret, url in product(secrets, _spellings(request.url))
+    matches = [
+        hmac.compare_digest(_sign(secret, url + parameters, algorithm), given.encode())
+        for secret, url in product(secrets, _port_variants(request.url))
     ]
-    if not any(right):
-        raise UnverifiedWebhook("the signature is wrong")
+    if not any(matches):
+        raise UnverifiedWebhook("the signature is invalid")
 
 
 def _algorithm(settings: str | None) -> str:
     if settings is None:
         return HASHES["HMAC_SHA1"]
-    given = dict(part.strip().partition("=")[::2] for part in settings.split(","))
+    values = dict(part.strip().partition("=")[::2] for part in settings.split(","))
     try:
-        return HASHES[given["algorithm"]]
+        return HASHES[values["algorithm"]]
     except KeyError:
-        raise UnverifiedWebhook("signed by an unknown algorithm") from None
+        raise UnverifiedWebhook("the signature algorithm is unknown") from None
 
 
 def _signed_parameters(request: WebhookRequest) -> str:
-    """What the signature covers behind the URL: of a form its fields, of any other body nothing,
-    since the URL holds its hash, which is checked here."""
+    """Return what the signature covers after the URL.
+
+    For a form these are its fields. For any other body it is nothing, because the URL contains
+    the hash of the body, which is checked here.
+    """
     if request.method == "GET":
         return ""
     if _is_form(request):
         try:
             fields = set(request.form)
-        except MalformedWebhook as malformed:
-            # What cannot be read cannot be verified either.
-            raise UnverifiedWebhook(str(malformed)) from None
+        except MalformedWebhook as error:
+            # A form that cannot be parsed cannot be verified either.
+            raise UnverifiedWebhook(str(error)) from None
         return "".join(name + value for name, value in sorted(fields))
-    claimed = dict(request.query).get("bodySHA256", "")
-    if not hmac.compare_digest(
-        hashlib.sha256(request.body).hexdigest().encode(), claimed.lower().encode()
-    ):
-        raise UnverifiedWebhook("the body is not the one of the signed hash")
+    signed_hash = dict(request.query).get("bodySHA256", "").lower()
+    body_hash = hashlib.sha256(request.body).hexdigest()
+    if not hmac.compare_digest(body_hash.encode(), signed_hash.encode()):
+        raise UnverifiedWebhook("the body does not match the signed hash")
     return ""
 
 
@@ -116,21 +123,24 @@ def _is_form(request: WebhookRequest) -> bool:
     return media_type == "application/x-www-form-urlencoded"
 
 
-def _spellings(url: str) -> set[str]:
-    """`url` as it is, without its port, and with the usual one: Twilio may have signed either."""
+def _port_variants(url: str) -> set[str]:
+    """Return the URL as it is, without a port, and with the default port.
+
+    Twilio may have signed any of them.
+    """
     parts = urlsplit(url)
     before, after = url.split(parts.netloc, 1)
     host = parts.netloc if parts.port is None else parts.netloc.removesuffix(f":{parts.port}")
-    usual = f"{host}:{DEFAULT_PORTS[parts.scheme]}"
-    return {before + netloc + after for netloc in (parts.netloc, host, usual)}
+    with_default_port = f"{host}:{DEFAULT_PORTS[parts.scheme]}"
+    return {before + netloc + after for netloc in (parts.netloc, host, with_default_port)}
 
 
-def _signature(secret: str, text: str, algorithm: str) -> bytes:
+def _sign(secret: str, text: str, algorithm: str) -> bytes:
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), algorithm))
 
 
 def _fields(request: WebhookRequest) -> dict[str, str]:
-    """The parameters by name, wherever they are. Raises MalformedWebhook."""
+    """Return the parameters from the query, the form or the JSON body."""
     if request.method == "GET":
         return dict(request.query)
     if _is_form(request):
@@ -140,18 +150,17 @@ def _fields(request: WebhookRequest) -> dict[str, str]:
     except (ValueError, RecursionError):
         raise MalformedWebhook("the body is neither a form nor JSON") from None
     if not isinstance(fields, dict):
-        raise MalformedWebhook("the body is no JSON object")
+        raise MalformedWebhook("the body is not a JSON object")
     return {name: str(value) for name, value in fields.items() if value is not None}
 
 
 def _receipts(fields: Mapping[str, str], message_uid: str | None) -> list[Receipt]:
-    sid = _one_of(fields, "MessageSid", "SmsSid")
-    status = _one_of(fields, "MessageStatus", "SmsStatus")
+    sid = _first(fields, "MessageSid", "SmsSid")
+    status = _first(fields, "MessageStatus", "SmsStatus")
     recipient, code = fields.get("To"), fields.get("ErrorCode") or None
-    kind = KIND_OF_STATUS.get(status, "unrecognised")
-    known = ERROR_OF_CODE.get(code or "")
-    meaning = known.meaning if known else ""
-    said = fields.get("ErrorMessage") or fields.get("ChannelStatusMessage") or meaning
+    error = BY_CODE.get(code or "")
+    meaning = error.meaning if error else ""
+    text = fields.get("ErrorMessage") or fields.get("ChannelStatusMessage") or meaning
 
     def receipt(kind: ReceiptKind, status: str) -> Receipt:
         return Receipt(
@@ -161,42 +170,42 @@ def _receipts(fields: Mapping[str, str], message_uid: str | None) -> list[Receip
             message_uid=message_uid,
             recipient=recipient,
             code=code,
-            detail=excerpt(said, (recipient,)) or None,
-            suppress=known is not None and known.suppress,
+            detail=excerpt(text, (recipient,)) or None,
+            suppress=error is not None and error.suppress,
             payload=dict(fields),
         )
 
-    # What was read was delivered, though its own report may be late, or lost.
-    implied = [receipt("delivered", "delivered")] if status == "read" else []
-    return [*implied, receipt(kind, status)]
+    current = receipt(KIND_OF_STATUS.get(status, "unrecognised"), status)
+    # A message that was read was delivered, even if the delivery report is late or lost.
+    return [receipt("delivered", "delivered"), current] if status == "read" else [current]
 
 
 def _inbound(fields: Mapping[str, str]) -> Inbound:
-    sid = _one_of(fields, "MessageSid", "SmsSid")
+    sid = _first(fields, "MessageSid", "SmsSid")
     attachments = tuple(_attachments(fields))
-    opted = fields.get("OptOutType", "").lower()
-    keyword: Keyword | None = next((word for word in get_args(Keyword) if word == opted), None)
-    answered = fields.get("OriginalRepliedMessageSid")
+    opt_out_type = fields.get("OptOutType", "").lower()
+    keyword: Keyword | None = next((k for k in get_args(Keyword) if k == opt_out_type), None)
+    replied_to = fields.get("OriginalRepliedMessageSid")
     return Inbound(
         key=sid,
         channel="mms" if attachments else "sms",
-        sender=_one_of(fields, "From"),
-        recipient=_one_of(fields, "To"),
+        sender=_first(fields, "From"),
+        recipient=_first(fields, "To"),
         body=fields.get("Body", ""),
         provider_message_id=sid,
         attachments=attachments,
-        in_reply_to=(answered,) if answered else (),
+        in_reply_to=(replied_to,) if replied_to else (),
         keyword=keyword,
         metadata={
             name: value
             for name, value in fields.items()
-            if name not in TAKEN and not name.startswith(("MediaUrl", "MediaContentType"))
+            if name not in NOT_METADATA and not name.startswith(("MediaUrl", "MediaContentType"))
         },
     )
 
 
 def _attachments(fields: Mapping[str, str]) -> Iterator[Attachment]:
-    """The files of a message. Twilio gives them no name and keeps them at a URL of the account."""
+    """Return the files of a message, which have no name and are stored at Twilio."""
     for number in count():
         url = fields.get(f"MediaUrl{number}")
         if not url:
@@ -206,8 +215,8 @@ def _attachments(fields: Mapping[str, str]) -> Iterator[Attachment]:
         yield Attachment(f"media-{number}{extension}", content_type, url=url)
 
 
-def _one_of(fields: Mapping[str, str], *names: str) -> str:
+def _first(fields: Mapping[str, str], *names: str) -> str:
     for name in names:
         if value := fields.get(name):
             return value
-    raise MalformedWebhook(f"no {names[0]}")
+    raise MalformedWebhook(f"{names[0]} is missing")
