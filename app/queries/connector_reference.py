@@ -1,4 +1,4 @@
-"""What a connector can be set to and what it makes of errors, as Markdown, from its own code."""
+"""Render the settings and error codes of a connector as Markdown tables."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,20 +11,20 @@ from connectors.base import Connector, ErrorCode, Misconfigured, Rejected, Uncer
 
 
 def settings_table(connector: type[Connector[Any]]) -> str:
-    """A row for each setting, those of nested tables by their dotted names."""
+    """Return a table with a row for each setting. Nested settings have dotted names."""
     rows = [
-        f"| `{name}` | {_default(field)} | {_one_line(field.description or '')} |"
+        f"| `{name}` | {_default(field)} | {_cell(field.description or '')} |"
         for name, field in _fields(connector.Settings)
     ]
-    return "\n".join(["| Setting | Default | Meaning |", "|---|---|---|", *rows])
+    return "\n".join(["| Setting | Default | Description |", "|---|---|---|", *rows])
 
 
 def errors_table(connector: type[Connector[Any]]) -> str:
-    """A row for each code of the provider."""
+    """Return a table with a row for each of the provider's error codes."""
     if not connector.errors:
-        return "It has no codes of its own: the HTTP status decides, as described above."
+        return "The provider has no error codes of its own. The HTTP status decides."
     rows = [
-        f"| `{error.code}` | {_one_line(error.meaning)} | {_consequence(error)} |"
+        f"| `{error.code}` | {_cell(error.meaning)} | {_effect(error)} |"
         for error in connector.errors
     ]
     return "\n".join(["| Code | Meaning | The message |", "|---|---|---|", *rows])
@@ -40,7 +40,7 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "needed"
+        return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
     match value:
         case None | () | {} | "":
@@ -55,24 +55,25 @@ def _default(field: FieldInfo) -> str:
             return f"`{value}`"
 
 
-def _consequence(error: ErrorCode) -> str:
+def _effect(error: ErrorCode) -> str:
     if error.outcome is Misconfigured:
-        return "waits; its agent is paused"
+        return "waits; the agent is paused"
     if error.outcome is Uncertain:
-        return "may have been sent: `on_uncertain` decides"
+        return "may have been sent; `on_uncertain` decides"
     if error.outcome is Rejected:
-        return "fails; its recipient is suppressed" if error.suppress else "fails"
-    wait = f", after {_span(error.retry_after)} at least" if error.retry_after else ""
-    return f"is tried again{wait}"
+        return "fails; the recipient is suppressed" if error.suppress else "fails"
+    if error.retry_after:
+        return f"is retried after at least {_duration(error.retry_after)}"
+    return "is retried"
 
 
-def _span(time: timedelta) -> str:
-    seconds = int(time.total_seconds())
+def _duration(duration: timedelta) -> str:
+    seconds = int(duration.total_seconds())
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds % length == 0:
             return f"{seconds // length} {unit}"
     return f"{seconds} s"
 
 
-def _one_line(text: str) -> str:
+def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")

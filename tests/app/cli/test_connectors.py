@@ -14,7 +14,7 @@ def test_the_list_says_what_each_can_serve(postroom: Postroom) -> None:
 def test_a_connector_shows_its_settings_and_its_errors(postroom: Postroom) -> None:
     result = postroom("connectors", "show", "twilio")
     assert result.exit_code == 0
-    assert "| `account_sid` | needed |" in result.stdout
+    assert "| `account_sid` | required |" in result.stdout
     assert "| `21610` | the recipient has opted out (STOP) |" in result.stdout
 
 

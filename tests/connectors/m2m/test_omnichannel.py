@@ -33,8 +33,8 @@ def test_the_omnichannel_form_is_that_of_the_service(at_provider, make_message, 
         ({"internal_id": "0", "error_code": 12, "error_message": "no"}, Rejected, "12"),
         ({"internal_id": "5", "error_code": 12}, Rejected, "12"),
         ({"internal_id": "0", "error_code": "12"}, Rejected, "12"),
-        ({"internal_id": "0", "error_code": 0}, Rejected, "not_taken"),
-        ({"internal_id": 0}, Rejected, "not_taken"),
+        ({"internal_id": "0", "error_code": 0}, Rejected, "not_accepted"),
+        ({"internal_id": 0}, Rejected, "not_accepted"),
     ],
 )
 def test_each_message_has_its_own_outcome_in_a_call_that_succeeded(

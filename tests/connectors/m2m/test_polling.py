@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from connectors.base import Misconfigured, Rejected, SentMessage, Unavailable
-from connectors.m2m.connector import IDS_PER_CALL, M2m
+from connectors.m2m.connector import IDS_PER_REQUEST, M2m
 from connectors.m2m.soap import KIND_OF_STATUS
 from tests.connectors.m2m.wire import KEY, OMNICHANNEL, RECIPIENT, SOAP_12, fault_12
 
@@ -87,12 +87,12 @@ def test_the_fate_of_messages_is_followed_to_its_end(at_sandbox, make_message, s
 
 def test_many_messages_are_asked_for_in_few_calls(at_provider, provider):
     provider.answer(200, soap_reply())
-    ids = [str(number) for number in range(1, IDS_PER_CALL * 2 + 2)]
+    ids = [str(number) for number in range(1, IDS_PER_REQUEST * 2 + 2)]
 
     assert at_provider(**KEY).poll(sent(*ids)) == []
 
     batches = [asked_ids(received.body) for received in provider.received]
-    assert [len(batch) for batch in batches] == [IDS_PER_CALL, IDS_PER_CALL, 1]
+    assert [len(batch) for batch in batches] == [IDS_PER_REQUEST, IDS_PER_REQUEST, 1]
     assert [one for batch in batches for one in batch] == ids
 
 
@@ -155,8 +155,8 @@ def test_an_id_that_mts_does_not_know_hides_no_other(at_sandbox, make_message):
         (500, fault_12("SYSTEM_FAILURE"), Unavailable, "SYSTEM_FAILURE"),
         (500, fault_12("TOO_MANY_PARAMETERS"), Rejected, "TOO_MANY_PARAMETERS"),
         (503, b"", Unavailable, "503"),
-        (200, b"<html>", Unavailable, "illegible_reply"),
-        (200, b"", Unavailable, "illegible_reply"),
+        (200, b"<html>", Unavailable, "invalid_response"),
+        (200, b"", Unavailable, "invalid_response"),
     ],
 )
 def test_an_inquiry_to_m2m_fails_as_a_message_does(
@@ -232,8 +232,8 @@ def test_what_omnichannel_leaves_out_is_done_without(at_provider, provider, grou
     [
         (401, b'{"message": "no"}', Misconfigured, "401"),
         (503, b"", Unavailable, "503"),
-        (200, b"", Unavailable, "illegible_reply"),
-        (200, b'{"events_info": {}}', Unavailable, "illegible_reply"),
+        (200, b"", Unavailable, "invalid_response"),
+        (200, b'{"events_info": {}}', Unavailable, "invalid_response"),
     ],
 )
 def test_an_inquiry_to_omnichannel_fails_as_a_message_does(

@@ -10,10 +10,10 @@ from tests.connectors.m2m.wire import KEY, OMNICHANNEL, PAIR
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({}, "either api_key"),
-        ({**KEY, **PAIR}, "either api_key"),
-        ({"login": "s3cret"}, "go together"),
-        ({"password": "s3cret"}, "go together"),
+        ({}, "needs either api_key"),
+        ({**KEY, **PAIR}, "needs either api_key"),
+        ({"login": "s3cret"}, "only one is set"),
+        ({"password": "s3cret"}, "only one is set"),
         ({"login": "a:s3cret", "password": "p"}, "login"),
         ({"login": "a", "password": ""}, "password"),
         ({"api_key": "s3crёt"}, "api_key"),
@@ -21,11 +21,14 @@ from tests.connectors.m2m.wire import KEY, OMNICHANNEL, PAIR
         ({"mode": "omnichannel", "sender": "A", **KEY}, "login, password and sender"),
         ({**OMNICHANNEL, **KEY}, "login, password and sender"),
         ({**KEY, "sender": ""}, "sender"),
-        ({**KEY, "webhook_secrets": ["s3cret-of-sixteen"]}, "need a sender"),
-        ({**OMNICHANNEL, "webhook_secrets": ["s3cret-of-sixteen"]}, "are for soap"),
+        ({**KEY, "webhook_secrets": ["s3cret-of-sixteen"]}, "webhook_secrets: only for mode soap"),
+        (
+            {**OMNICHANNEL, "webhook_secrets": ["s3cret-of-sixteen"]},
+            "webhook_secrets: only for mode soap",
+        ),
         ({**KEY, "sender": "A", "webhook_secrets": ["s3cret"]}, "webhook_secrets"),
         ({**KEY, "sender": "A", "webhook_secrets": ["s3cret-of-sixteen"] * 3}, "webhook_secrets"),
-        ({**KEY, "webhook_login": "mts"}, "needs webhook_secrets"),
+        ({**KEY, "webhook_login": "mts"}, "webhook_login: not used"),
         ({**KEY, "mode": "smpp"}, "mode"),
         ({**KEY, "url": "mts"}, "url"),
     ],
@@ -46,7 +49,7 @@ def test_bad_settings_are_refused_by_name_without_showing_secrets(settings, says
     ],
 )
 def test_each_mode_has_its_own_address(settings, address):
-    assert M2mSettings(**settings).address == address
+    assert M2mSettings(**settings).service_url == address
 
 
 def test_no_secret_is_shown_with_the_settings():

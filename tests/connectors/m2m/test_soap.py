@@ -3,7 +3,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from connectors.base import Misconfigured, Rejected, Unavailable
-from connectors.m2m.soap import FAULTS
+from connectors.m2m.errors import FAULTS
 from tests.connectors.m2m.wire import KEY, RECIPIENT, SOAP_12, fault_11, fault_12, sent_as
 
 

@@ -176,7 +176,7 @@ def test_a_refund_is_tried_again_where_only_the_question_before_it_failed(script
 def test_a_registration_without_an_id_is_asked_again(scripted, provider):
     provider.answer(200, b'{"errorCode": "0", "formUrl": "https://pay.test/"}')
 
-    with pytest.raises(Unavailable, match="answer_illegible"):
+    with pytest.raises(Unavailable, match="invalid_response"):
         scripted.send(payment())
 
 

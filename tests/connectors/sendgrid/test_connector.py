@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from connectors.base import Attachment, Misconfigured, Rejected, Unavailable, Uncertain
 from connectors.sendgrid import connector as sendgrid
+from connectors.sendgrid import errors
 from connectors.sendgrid.connector import SendGrid, SendGridSettings
 from sandbox.client import RunningSandbox
 from tests.doubles.client import running_doubles
@@ -264,10 +265,10 @@ def test_the_size_is_counted_as_it_goes_over_the_wire(
     connector.send(mail)
     size = len(provider.received[0].body)
 
-    monkeypatch.setattr(sendgrid, "LARGEST_REQUEST_BYTES", size)
+    monkeypatch.setattr(sendgrid, "MAX_REQUEST_BYTES", size)
     connector.send(mail)
-    monkeypatch.setattr(sendgrid, "LARGEST_REQUEST_BYTES", size - 1)
-    with pytest.raises(Rejected, match=f"too_large: {size} of {size - 1} bytes"):
+    monkeypatch.setattr(sendgrid, "MAX_REQUEST_BYTES", size - 1)
+    with pytest.raises(Rejected, match=f"too_large: {size} bytes .* maximum is {size - 1}"):
         connector.send(mail)
 
     assert size > 999 * 4 / 3
@@ -275,7 +276,7 @@ def test_the_size_is_counted_as_it_goes_over_the_wire(
 
 
 def test_the_largest_mail_is_30_mb():
-    assert sendgrid.LARGEST_REQUEST_BYTES == 31_457_280
+    assert sendgrid.MAX_REQUEST_BYTES == 31_457_280
 
 
 @pytest.mark.parametrize(
@@ -405,7 +406,7 @@ def test_too_many_requests_wait_until_the_reset(
         def now(cls, tz: Any = None) -> datetime:
             return datetime.fromtimestamp(1700000001.25, tz)
 
-    monkeypatch.setattr(sendgrid, "datetime", Clock)
+    monkeypatch.setattr(errors, "datetime", Clock)
     provider.answer(429, b'{"errors":[{"field":null,"message":"too many requests"}]}', **headers)
 
     with pytest.raises(Unavailable) as raised:

@@ -306,7 +306,7 @@ def test_what_is_no_p256_key_is_refused_without_being_shown(key):
     with pytest.raises(ValidationError, match="event_public_keys") as raised:
         connector_with(key)
 
-    assert "must be a P-256 public key" in str(raised.value)
+    assert "not a P-256 public key" in str(raised.value)
     assert "s3cr" not in str(raised.value)
 
 

@@ -76,7 +76,7 @@ def test_our_own_id_comes_back_in_the_address(receive):
 @pytest.mark.parametrize(
     ("extra", "code", "detail", "suppress"),
     [
-        ({"ErrorCode": "30003"}, "30003", "the handset is off or out of reach", False),
+        ({"ErrorCode": "30003"}, "30003", "the phone is switched off or unreachable", False),
         ({"ErrorCode": "30005"}, "30005", "the recipient's number does not exist", True),
         ({"ErrorCode": "21610"}, "21610", "the recipient has opted out (STOP)", "opt_out"),
         ({"ErrorCode": "30005", "ErrorMessage": "No such"}, "30005", "No such", True),
