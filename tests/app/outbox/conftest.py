@@ -13,7 +13,7 @@ def outbox(connection: Connection) -> Outbox:
 
 @pytest.fixture
 def waits_for_lock(connection: Connection) -> Callable[[], bool]:
-    """Whether any backend of this database waits for a lock."""
+    """Return whether a backend of this database is waiting for a lock."""
 
     def waiting() -> bool:
         return bool(

@@ -1,7 +1,8 @@
-"""Which messages are due, who gets them, and what becomes of those whose holder is lost."""
+"""Claim due messages, and release claims that were not used."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 
 import pytest
@@ -9,19 +10,20 @@ import pytest
 from app import db
 from app.agents import Agents
 from app.outbox import claim as claims
-from app.outbox.claim import Claim
+from app.outbox.claim import Claim, release
 from app.outbox.pause import pause_agent, pause_scheduler, resume_agent
+from app.outbox.states import OUTBOUND_STATUSES
 from tests.app.outbox.driver import LEASE, Outbox
 
 
-def claimed(found: list[Claim]) -> list[int]:
+def ids(found: list[Claim]) -> list[int]:
     return [claim.message_id for claim in found]
 
 
-# Order and room
+# Order and capacity
 
 
-def test_urgent_messages_go_first_and_among_equals_the_oldest(outbox: Outbox) -> None:
+def test_messages_are_claimed_by_priority_then_by_age(outbox: Outbox) -> None:
     low_old = outbox.one(priority=3)
     medium_new = outbox.one(priority=2)
     medium_old = outbox.one(priority=2)
@@ -32,7 +34,6 @@ def test_urgent_messages_go_first_and_among_equals_the_oldest(outbox: Outbox) ->
         (low_old, "-9 hours"),
         (medium_new, "-1 minute"),
         (medium_old, "-1 hour"),
-        (twin, "-1 minute"),
     ):
         outbox.move(number, due_at=age)
     outbox.execute(
@@ -41,28 +42,26 @@ def test_urgent_messages_go_first_and_among_equals_the_oldest(outbox: Outbox) ->
         id=twin,
     )
     order = [immediate, high, medium_old, medium_new, twin, low_old]
-    assert claimed(outbox.claim(gateway=4)) == order[:4]
-    assert claimed(outbox.claim(gateway=4)) == order[4:]
+    assert ids(outbox.claim(gateway=4)) == order[:4]
+    assert ids(outbox.claim(gateway=4)) == order[4:]
 
 
-def test_each_agent_gets_as_many_as_it_has_room_for(outbox: Outbox) -> None:
+def test_each_agent_gets_no_more_than_its_capacity(outbox: Outbox) -> None:
     gateway = outbox.store(5)
     smtp = outbox.store(5, agent="smtp", channel="email", recipient="a@example.com")
     outbox.store(5, agent="api", channel="http", recipient="/a")
     found = outbox.claim(gateway=2, smtp=4, absent=3)
     assert Counter(claim.agent for claim in found) == {"gateway": 2, "smtp": 4}
-    assert {*claimed(found)} == {*gateway[:2], *smtp[:4]}
+    assert {*ids(found)} == {*gateway[:2], *smtp[:4]}
 
 
-def test_the_room_is_for_all_priorities_together(outbox: Outbox) -> None:
+def test_capacity_is_shared_by_all_priorities(outbox: Outbox) -> None:
     for priority in (3, 2, 1, 0):
         outbox.store(2, priority=priority)
-    assert len(outbox.claim(gateway=3)) == 3
-    assert len(outbox.claim(gateway=3)) == 3
-    assert len(outbox.claim(gateway=3)) == 2
+    assert [len(outbox.claim(gateway=3)) for _ in range(3)] == [3, 3, 2]
 
 
-def test_a_claim_leases_the_message_and_raises_its_number(outbox: Outbox) -> None:
+def test_a_claim_raises_the_token_and_leases_the_message(outbox: Outbox) -> None:
     number = outbox.one()
     assert outbox.claim() == [Claim(number, "gateway", 1)]
     row = outbox.row(number)
@@ -73,76 +72,55 @@ def test_a_claim_leases_the_message_and_raises_its_number(outbox: Outbox) -> Non
     assert outbox.events(number)[-1] == ("outbox", "queued")
 
 
-@pytest.mark.parametrize(
-    ("due_at", "expires_at", "is_due"),
-    [
+def test_a_message_is_due_from_due_at_until_expires_at(outbox: Outbox) -> None:
+    table = [
         ("0", None, True),
         ("-10 years", None, True),
         ("1 hour", None, False),
         ("-1 minute", "1 hour", True),
         ("-1 minute", "-1 second", False),
         ("1 hour", "2 hours", False),
-    ],
-)
-@pytest.mark.parametrize("status", ["outbox", "retry"])
-def test_a_message_is_due_from_due_at_until_expires_at(
-    outbox: Outbox, status: str, due_at: str, expires_at: str | None, is_due: bool
-) -> None:
-    number = outbox.at(outbox.one(), status)
-    outbox.move(number, due_at=due_at)
-    if expires_at:
-        outbox.move(number, expires_at=expires_at)
-    assert claimed(outbox.claim()) == [number] * is_due
+    ]
+    expected = set()
+    for status in ("outbox", "retry"):
+        for due_at, expires_at, is_due in table:
+            number = outbox.at(outbox.one(), status)
+            outbox.move(number, due_at=due_at)
+            if expires_at:
+                outbox.move(number, expires_at=expires_at)
+            if is_due:
+                expected.add(number)
+    assert {*ids(outbox.claim())} == expected
 
 
-@pytest.mark.parametrize(
-    ("status", "lease"),
-    [
-        ("queued", "1 minute"),
-        ("queued", "-1 minute"),
-        ("sending", "-1 minute"),
-        ("retry", "1 minute"),
-        ("sent", None),
-        ("delivered", None),
-        ("bounced", None),
-        ("failed", None),
-        ("unknown", None),
-        ("cancelled", None),
-        ("expired", None),
-    ],
-)
-def test_what_is_held_or_has_ended_is_not_claimed(
-    outbox: Outbox, status: str, lease: str | None
-) -> None:
-    outbox.at(outbox.one(), status, lease=lease)
+def test_leased_and_ended_messages_are_not_claimed(outbox: Outbox) -> None:
+    for status in {*OUTBOUND_STATUSES} - {"outbox", "retry"}:
+        outbox.at(outbox.one(), status)
+    for status, lease in (("queued", "-1 minute"), ("sending", "-1 minute"), ("retry", "1 minute")):
+        outbox.at(outbox.one(), status, lease=lease)
     assert outbox.claim() == []
 
 
-@pytest.mark.parametrize(
-    "moment", ["-infinity", "infinity", "4000-01-01 BC", "0001-01-01 BC", "20000-01-01"]
-)
-def test_no_moment_that_a_program_inserts_can_stop_the_scan(
-    outbox: Outbox, loaded_agents: Agents, moment: str
-) -> None:
+def test_no_inserted_timestamp_can_stop_the_scan(outbox: Outbox, loaded_agents: Agents) -> None:
     ordinary = outbox.one()
-    outbox.insert(due_at=moment)
-    outbox.insert(expires_at=moment)
+    for timestamp in ("-infinity", "infinity", "4000-01-01 BC", "0001-01-01 BC", "20000-01-01"):
+        outbox.insert(due_at=timestamp)
+        outbox.insert(expires_at=timestamp)
     outbox.route(loaded_agents)
-    assert ordinary in claimed(outbox.claim())
-    outbox.claim()
+    assert ordinary in ids(outbox.claim())
     wait = claims.next_due(outbox.connection, ["gateway"])
     assert wait is None or wait <= claims.MAX_WAIT
 
 
-def test_rows_that_another_transaction_holds_are_passed_over(outbox: Outbox) -> None:
+def test_rows_locked_by_another_transaction_are_skipped(outbox: Outbox) -> None:
     first, second, third = outbox.store(3)
     with db.transaction() as connection:
         Outbox(connection).execute("SELECT FROM messages WHERE id = :id FOR UPDATE", id=second)
-        assert claimed(outbox.claim(gateway=2)) == [first, third]
-    assert claimed(outbox.claim(gateway=2)) == [second]
+        assert ids(outbox.claim(gateway=2)) == [first, third]
+    assert ids(outbox.claim(gateway=2)) == [second]
 
 
-def test_two_scanners_at_once_never_claim_the_same(outbox: Outbox) -> None:
+def test_concurrent_scans_never_claim_the_same_message(outbox: Outbox) -> None:
     scanners = 4
     numbers = outbox.store(400)
     together = Barrier(scanners)
@@ -152,7 +130,7 @@ def test_two_scanners_at_once_never_claim_the_same(outbox: Outbox) -> None:
         together.wait()
         with db.autocommit() as connection:
             while some := Outbox(connection).claim(gateway=7):
-                found += claimed(some)
+                found += ids(some)
         return found
 
     with ThreadPoolExecutor(scanners) as pool:
@@ -162,7 +140,7 @@ def test_two_scanners_at_once_never_claim_the_same(outbox: Outbox) -> None:
     assert set(counts.values()) == {1}
 
 
-# The lock of the scan, and what it reads
+# The lock and the state of a scan
 
 
 def test_one_scan_at_a_time_holds_the_lock(database: str) -> None:
@@ -174,15 +152,11 @@ def test_one_scan_at_a_time_holds_the_lock(database: str) -> None:
         assert claims.try_lock(third)
 
 
-def test_a_scan_knows_what_is_paused_and_held_and_not_yet_adopted(outbox: Outbox) -> None:
+def test_a_scan_reads_what_is_paused_in_flight_and_unrouted(outbox: Outbox) -> None:
     state = claims.begin_scan(outbox.connection)
-    assert (state.running, state.paused_agents, state.in_flight, state.has_unrouted) == (
-        True,
-        set(),
-        {},
-        False,
+    assert state == claims.ScanState(
+        running=True, paused_agents=frozenset(), in_flight={}, has_unrouted=False
     )
-
     outbox.store(5)
     outbox.claim(gateway=2)
     outbox.at(outbox.one(), "sending")
@@ -201,7 +175,7 @@ def test_a_scan_knows_what_is_paused_and_held_and_not_yet_adopted(outbox: Outbox
     assert not claims.begin_scan(outbox.connection).running
 
 
-def test_a_scan_leaves_the_moment_it_took_place(outbox: Outbox) -> None:
+def test_a_scan_records_when_it_ran(outbox: Outbox) -> None:
     last = "SELECT last_scan_at FROM scheduler_state"
     assert outbox.execute(last).scalar_one() is None
     claims.begin_scan(outbox.connection)
@@ -210,60 +184,61 @@ def test_a_scan_leaves_the_moment_it_took_place(outbox: Outbox) -> None:
     assert outbox.execute(last).scalar_one() > first
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "unadopted"),
-    [("agent", "NULL", True), ("conversation_id", "NULL", True), ("agent", "'x'", False)],
-)
-def test_what_lacks_its_agent_or_conversation_is_to_be_adopted(
-    outbox: Outbox, column: str, value: str, unadopted: bool
-) -> None:
-    outbox.execute(f"UPDATE messages SET {column} = {value} WHERE id = :id", id=outbox.one())
-    assert claims.begin_scan(outbox.connection).has_unrouted is unadopted
-
-
-# Back again
-
-
-@pytest.mark.parametrize(("attempts", "becomes"), [(0, "outbox"), (2, "retry")])
-def test_a_claim_that_is_given_back_is_due_again_and_its_tasks_are_stale(
-    outbox: Outbox, attempts: int, becomes: str
-) -> None:
+def test_a_message_without_agent_or_conversation_is_unrouted(outbox: Outbox) -> None:
     number = outbox.one()
-    outbox.at(number, "retry", attempts=attempts)
-    [claim] = outbox.claim()
-    claims.give_back(outbox.connection, [claim])
-    row = outbox.row(number)
-    assert (row.status, row.attempts, row.lease_until) == (becomes, attempts, None)
-    assert outbox.start(number, claim.token) is None
-    [again] = outbox.claim()
-    assert again.token > claim.token
+    for column, value, is_unrouted in (
+        ("agent", "'x'", False),
+        ("conversation_id", "NULL", True),
+        ("agent", "NULL", True),
+    ):
+        outbox.execute(f"UPDATE messages SET {column} = {value} WHERE id = :id", id=number)
+        assert claims.begin_scan(outbox.connection).has_unrouted is is_unrouted
 
 
-@pytest.mark.parametrize("status", ["sending", "sent", "cancelled"])
-def test_a_claim_that_went_on_meanwhile_is_not_given_back(outbox: Outbox, status: str) -> None:
+# Release
+
+
+def test_a_released_claim_is_due_again_and_its_task_is_stale(outbox: Outbox) -> None:
+    for attempts, status in ((0, "outbox"), (2, "retry")):
+        number = outbox.at(outbox.one(), "retry", attempts=attempts)
+        [claim] = outbox.claim()
+        due_at = outbox.row(number).due_at
+        release(outbox.connection, [claim], "not published")
+        row = outbox.row(number)
+        assert (row.status, row.attempts, row.lease_until) == (status, attempts, None)
+        assert (row.reason, row.due_at) == ("not published", due_at)
+        assert outbox.start(number, claim.token) is None
+        [again] = outbox.claim()
+        assert again.token > claim.token
+        assert outbox.attempts(number) == []
+
+
+def test_a_release_can_postpone_the_message(outbox: Outbox) -> None:
     number = outbox.one()
-    [claim] = outbox.claim()
-    outbox.execute(
-        "UPDATE messages SET status = :status,"
-        " lease_until = CASE :status WHEN 'sending' THEN now() END WHERE id = :id",
-        status=status,
-        id=number,
-    )
-    claims.give_back(outbox.connection, [claim])
-    assert outbox.status(number) == status
+    release(outbox.connection, outbox.claim(), "deferred", timedelta(seconds=30))
+    assert outbox.seconds_until(number, "due_at") == pytest.approx(30, abs=15)
 
 
-def test_a_claim_that_is_older_than_the_message_is_not_given_back(outbox: Outbox) -> None:
-    number = outbox.one()
-    [old] = outbox.claim()
-    claims.give_back(outbox.connection, [old])
-    [new] = outbox.claim()
-    claims.give_back(outbox.connection, [old])
-    assert outbox.status(number) == "queued"
-    assert outbox.start(number, new.token) is not None
+def test_only_the_holder_of_the_current_claim_can_release_it(outbox: Outbox) -> None:
+    table = [
+        ("queued", "1 minute", 0, True),
+        ("retry", "1 minute", 0, True),
+        ("queued", "1 minute", -1, False),
+        ("queued", "1 minute", 1, False),
+        ("retry", None, 0, False),
+        ("outbox", None, 0, False),
+        ("sending", "1 minute", 0, False),
+        ("cancelled", None, 0, False),
+        ("sent", None, 0, False),
+    ]
+    for status, lease, offset, changes in table:
+        number = outbox.at(outbox.one(), status, lease=lease)
+        before = outbox.row(number)
+        release(outbox.connection, [Claim(number, "gateway", before.claim_token + offset)], "why")
+        assert (outbox.row(number) != before) is changes, (status, lease, offset)
 
 
-# When the next one is due
+# The next due message
 
 
 def next_due(outbox: Outbox, *agents: str) -> float | None:
@@ -271,7 +246,7 @@ def next_due(outbox: Outbox, *agents: str) -> float | None:
     return None if found is None else found.total_seconds()
 
 
-def test_nothing_is_due_next_where_nothing_waits(outbox: Outbox) -> None:
+def test_nothing_is_due_next_if_nothing_waits(outbox: Outbox) -> None:
     assert next_due(outbox) is None
     outbox.at(outbox.one(), "sent")
     outbox.at(outbox.one(), "sending")
@@ -281,13 +256,13 @@ def test_nothing_is_due_next_where_nothing_waits(outbox: Outbox) -> None:
     assert claims.next_due(outbox.connection, []) is None
 
 
-def test_what_waits_for_room_is_due_now(outbox: Outbox) -> None:
+def test_a_message_that_waits_for_capacity_is_due_now(outbox: Outbox) -> None:
     outbox.store(3)
     outbox.claim(gateway=2)
     assert next_due(outbox) == 0
 
 
-def test_the_earliest_moment_of_any_agent_and_priority_is_told(outbox: Outbox) -> None:
+def test_the_earliest_message_of_any_agent_and_priority_is_due_next(outbox: Outbox) -> None:
     for hours, priority, agent in ((5, 0, "gateway"), (3, 3, "gateway"), (4, 2, "smtp")):
         outbox.move(outbox.one(priority=priority, agent=agent), due_at=f"{hours} hours")
     assert next_due(outbox) == pytest.approx(3 * 3600, abs=60)
@@ -295,6 +270,6 @@ def test_the_earliest_moment_of_any_agent_and_priority_is_told(outbox: Outbox) -
     assert next_due(outbox, "smtp", "gateway") == pytest.approx(3 * 3600, abs=60)
 
 
-def test_what_is_far_off_is_asked_again_within_a_day(outbox: Outbox) -> None:
+def test_the_wait_for_the_next_message_is_at_most_a_day(outbox: Outbox) -> None:
     outbox.move(outbox.one(), due_at="400 days")
     assert next_due(outbox) == 86400

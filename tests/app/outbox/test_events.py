@@ -1,11 +1,10 @@
-"""What triggers do: an event for every change of status, and the bell."""
+"""The triggers: an event for every change of status, and the notification of workers."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-import pytest
 from sqlalchemy import create_engine
 
 from app import db
@@ -14,7 +13,7 @@ from app.outbox.replay import replay
 from tests.app.outbox.driver import Outbox
 
 
-def test_every_change_of_status_leaves_an_event_whoever_makes_it(outbox: Outbox) -> None:
+def test_every_change_of_status_is_recorded_whoever_makes_it(outbox: Outbox) -> None:
     number = outbox.insert(reason="by hand")
     outbox.execute("UPDATE messages SET subject = 'no change of status' WHERE id = :id", id=number)
     outbox.execute(
@@ -31,7 +30,7 @@ def test_every_change_of_status_leaves_an_event_whoever_makes_it(outbox: Outbox)
     ]
 
 
-def test_a_change_of_many_messages_leaves_an_event_for_each(outbox: Outbox) -> None:
+def test_a_change_of_many_messages_records_an_event_for_each(outbox: Outbox) -> None:
     numbers = outbox.store(50)
     outbox.execute("UPDATE messages SET status = 'cancelled' WHERE id % 2 = 0")
     for number in numbers:
@@ -49,19 +48,19 @@ def listener(database: str) -> Iterator[Any]:
     engine.dispose()
 
 
-def heard(listening: Any, outbox: Outbox) -> int:
-    """How many bells rang before a last one of our own; nothing can be on its way after that."""
+def notifications(listening: Any, outbox: Outbox) -> int:
+    """Return the number of notifications before a final one of our own, which comes last."""
     outbox.execute("NOTIFY outbox, 'the last'")
     while True:
         listening.poll()
-        rung = [notify.payload for notify in listening.notifies]
-        if "the last" in rung:
+        received = [notify.payload for notify in listening.notifies]
+        if "the last" in received:
             listening.notifies.clear()
-            return len(rung) - 1
-        assert select.select([listening], [], [], 30)[0], "the bell was never heard"
+            return len(received) - 1
+        assert select.select([listening], [], [], 30)[0], "no notification within 30 s"
 
 
-def test_the_bell_rings_once_a_transaction_however_much_it_brings(
+def test_a_transaction_notifies_once_however_many_messages_it_brings(
     outbox: Outbox, database: str
 ) -> None:
     with listener(database) as listening:
@@ -70,48 +69,48 @@ def test_the_bell_rings_once_a_transaction_however_much_it_brings(
             inside.store(20)
             inside.insert()
             inside.execute("UPDATE messages SET priority = 0")
-        assert heard(listening, outbox) == 1
+        assert notifications(listening, outbox) == 1
 
 
-def test_the_bell_does_not_ring_for_what_is_rolled_back(outbox: Outbox, database: str) -> None:
+def test_a_rolled_back_transaction_does_not_notify(outbox: Outbox, database: str) -> None:
     with listener(database) as listening:
         with db.transaction() as connection:
-            Outbox(connection).accept()
+            Outbox(connection).store()
             connection.rollback()
-        assert heard(listening, outbox) == 0
+        assert notifications(listening, outbox) == 0
 
 
-@pytest.mark.parametrize(
-    ("action", "rings"),
-    [
-        (lambda outbox: outbox.one(), True),
-        (lambda outbox: outbox.insert(), True),
-        (lambda outbox: replay(outbox.connection, [1]), True),
-        (lambda outbox: outbox.at(1, "retry"), True),
-        (lambda outbox: resume_agent(outbox.connection, "x", by="ann"), True),
-        (lambda outbox: resume_scheduler(outbox.connection, by="ann"), True),
-        (lambda outbox: outbox.at(1, "retry", lease="1 minute"), False),
-        (lambda outbox: outbox.at(1, "queued"), False),
-        (lambda outbox: outbox.at(1, "sent"), False),
-        (lambda outbox: outbox.insert(direction="inbound", status="received"), False),
-    ],
-)
-def test_the_bell_rings_for_what_a_scan_may_take_and_for_nothing_else(
-    outbox: Outbox, database: str, action: Any, rings: bool
+def test_workers_are_notified_of_messages_that_a_scan_may_claim_and_of_nothing_else(
+    outbox: Outbox, database: str
 ) -> None:
-    outbox.at(outbox.one(), "failed")
+    table: list[tuple[Callable[[Outbox], Any], int]] = [
+        (lambda outbox: outbox.one(), 1),
+        (lambda outbox: outbox.insert(), 1),
+        (lambda outbox: replay(outbox.connection, [1]), 1),
+        (lambda outbox: outbox.at(1, "retry"), 1),
+        (lambda outbox: resume_agent(outbox.connection, "x", by="ann"), 1),
+        (lambda outbox: resume_scheduler(outbox.connection, by="ann"), 1),
+        (lambda outbox: outbox.at(1, "retry", lease="1 minute"), 0),
+        (lambda outbox: outbox.at(1, "queued"), 0),
+        (lambda outbox: outbox.at(1, "sent"), 0),
+        (lambda outbox: outbox.insert(direction="inbound", status="received"), 0),
+    ]
+    outbox.one()
     with listener(database) as listening:
-        action(outbox)
-        assert heard(listening, outbox) == rings
+        for row, (action, expected) in enumerate(table):
+            outbox.at(1, "failed")
+            notifications(listening, outbox)
+            action(outbox)
+            assert notifications(listening, outbox) == expected, row
 
 
 def test_very_many_messages_can_change_in_one_statement(outbox: Outbox) -> None:
-    outbox.at(outbox.one(), "cancelled")  # the first call of the trigger, which it plans for
+    outbox.at(outbox.one(), "cancelled")  # the trigger plans for its first call
     outbox.execute(
         "INSERT INTO messages (channel, recipient, body)"
         " SELECT 'sms', '+4915112345678', 'hi' FROM generate_series(1, 20000)"
     )
-    # More than the time that a statement is given, if the trigger compared each row with each.
+    # Exceeds the statement timeout if the trigger compares each row with each.
     outbox.execute("UPDATE messages SET status = 'cancelled' WHERE status = 'outbox'")
     events = outbox.execute(
         "SELECT count(*) FROM message_events WHERE to_status = 'cancelled'"

@@ -8,8 +8,8 @@ import pytest
 
 from app import db
 from app.outbox import claim as claims
-from app.outbox import settle as delivery
 from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_scheduler
+from app.outbox.start import start
 from tests.app.outbox.driver import LEASE, Outbox
 
 PAUSES: dict[str, tuple[Any, Any]] = {
@@ -30,7 +30,7 @@ def pause(request: pytest.FixtureRequest) -> tuple[Any, Any]:
 
 
 def scan(connection: Any) -> list[claims.Claim] | None:
-    """What the scan does, in one transaction."""
+    """Claim as the scan does, in one transaction."""
     if not claims.try_lock(connection):
         return None
     state = claims.begin_scan(connection)
@@ -39,37 +39,31 @@ def scan(connection: Any) -> list[claims.Claim] | None:
     return claims.claim(connection, {"gateway": 100}, LEASE)
 
 
-@pytest.mark.parametrize(
-    ("status", "attempts", "lease", "becomes", "is_called_back"),
-    [
-        ("queued", 0, "1 minute", "outbox", True),
-        ("queued", 2, "1 minute", "retry", True),
-        ("retry", 1, "1 minute", "retry", True),
-        ("retry", 1, None, "retry", False),
-        ("outbox", 0, None, "outbox", False),
-        ("sending", 1, "1 minute", "sending", False),
-        ("sent", 1, None, "sent", False),
-    ],
-)
-def test_a_pause_takes_back_what_is_not_yet_being_sent(
-    outbox: Outbox,
-    pause: tuple[Any, Any],
-    status: str,
-    attempts: int,
-    lease: str | None,
-    becomes: str,
-    is_called_back: bool,
+def test_a_pause_recalls_messages_that_have_not_started_sending(
+    outbox: Outbox, pause: tuple[Any, Any]
 ) -> None:
-    number = outbox.at(outbox.one(), status, attempts=attempts, lease=lease)
-    before = outbox.row(number)
+    table = [
+        ("queued", 0, "1 minute", "outbox"),
+        ("queued", 2, "1 minute", "retry"),
+        ("retry", 1, "1 minute", "retry"),
+        ("retry", 1, None, None),
+        ("outbox", 0, None, None),
+        ("sending", 1, "1 minute", None),
+        ("sent", 1, None, None),
+    ]
+    before = {}
+    for status, attempts, lease, recalled in table:
+        number = outbox.at(outbox.one(), status, attempts=attempts, lease=lease)
+        before[number] = (outbox.row(number), recalled)
     pause[0](outbox.connection)
-    row = outbox.row(number)
-    assert (row.status, row.attempts) == (becomes, attempts)
-    if is_called_back:
-        assert (row.lease_until, row.claim_token) == (None, before.claim_token + 1)
-        assert outbox.start(number, before.claim_token) is None
-    else:
-        assert row == before
+    for number, (old, recalled) in before.items():
+        row = outbox.row(number)
+        if recalled is None:
+            assert row == old
+            continue
+        assert (row.status, row.attempts) == (recalled, old.attempts)
+        assert (row.lease_until, row.claim_token) == (None, old.claim_token + 1)
+        assert outbox.start(number, old.claim_token) is None
 
 
 def test_a_pause_of_one_agent_leaves_the_others_alone(outbox: Outbox) -> None:
@@ -79,7 +73,7 @@ def test_a_pause_of_one_agent_leaves_the_others_alone(outbox: Outbox) -> None:
     assert outbox.start(smtp, claim.token) is not None
 
 
-def test_what_is_paused_accepts_and_sends_once_it_is_resumed(
+def test_messages_are_accepted_during_a_pause_and_sent_after_it(
     outbox: Outbox, pause: tuple[Any, Any]
 ) -> None:
     before = outbox.one()
@@ -94,9 +88,7 @@ def test_what_is_paused_accepts_and_sends_once_it_is_resumed(
     assert [claim.message_id for claim in found] == [before, after]
 
 
-def test_to_pause_and_to_resume_twice_is_to_do_it_once(
-    outbox: Outbox, pause: tuple[Any, Any]
-) -> None:
+def test_pausing_and_resuming_are_idempotent(outbox: Outbox, pause: tuple[Any, Any]) -> None:
     outbox.one()
     for _ in range(2):
         pause[0](outbox.connection)
@@ -108,7 +100,7 @@ def test_to_pause_and_to_resume_twice_is_to_do_it_once(
         assert scan(connection)
 
 
-def test_who_paused_and_why_is_kept(outbox: Outbox) -> None:
+def test_who_paused_and_why_is_recorded(outbox: Outbox) -> None:
     pause_agent(outbox.connection, "gateway", reason="why", by="ann")
     row = outbox.execute("SELECT * FROM agent_states").one()
     assert (row.agent, row.paused, row.reason, row.changed_by) == ("gateway", True, "why", "ann")
@@ -120,7 +112,7 @@ def test_who_paused_and_why_is_kept(outbox: Outbox) -> None:
     assert (row.running, row.changed_by) == (False, "eve")
 
 
-def test_a_pause_waits_for_the_scan_under_way_and_takes_back_what_it_queued(
+def test_a_pause_waits_for_a_scan_in_progress_and_recalls_what_it_queued(
     outbox: Outbox, pause: tuple[Any, Any], waits_for_lock: Callable[[], bool]
 ) -> None:
     number = outbox.one()
@@ -134,14 +126,14 @@ def test_a_pause_waits_for_the_scan_under_way_and_takes_back_what_it_queued(
             found = scan(scanning)
             paused = pool.submit(pausing)
             while not waits_for_lock():
-                assert not paused.done(), "it went past a scan that has not committed"
+                assert not paused.done()
         paused.result()
     assert found is not None
-    assert outbox.start(number, found[0].number) is None
+    assert outbox.start(number, found[0].token) is None
     assert outbox.status(number) == "outbox"
 
 
-def test_a_scan_does_not_begin_while_a_pause_has_not_committed(
+def test_a_scan_does_not_start_before_a_pause_has_committed(
     outbox: Outbox, pause: tuple[Any, Any]
 ) -> None:
     outbox.one()
@@ -154,42 +146,42 @@ def test_a_scan_does_not_begin_while_a_pause_has_not_committed(
 
 
 @pytest.mark.parametrize("status", ["queued", "retry"])
-def test_a_task_that_meets_a_pause_half_way_sends_nothing(
+def test_a_task_that_meets_an_uncommitted_pause_sends_nothing(
     outbox: Outbox,
     pause: tuple[Any, Any],
     waits_for_lock: Callable[[], bool],
     status: str,
 ) -> None:
     number = outbox.at(outbox.one(), status, lease="1 minute")
-    claim = outbox.row(number).claim_token
+    claim = claims.Claim(number, "gateway", outbox.row(number).claim_token)
     with ThreadPoolExecutor(1) as pool, db.autocommit() as other:
         with db.transaction() as pausing:
             pause[0](pausing)
-            starting = pool.submit(delivery.start, other, number, claim, LEASE)
+            starting = pool.submit(start, other, [claim], LEASE)
             while not waits_for_lock():
                 assert not starting.done()
-        assert starting.result() is None
+        assert starting.result() == []
     assert outbox.row(number).lease_until is None
 
 
-def test_after_a_pause_has_committed_nothing_is_queued_or_started_whatever_raced_with_it(
+def test_nothing_is_queued_or_started_after_a_pause_has_committed(
     outbox: Outbox, pause: tuple[Any, Any]
 ) -> None:
     outbox.store(200)
 
-    def carry() -> int:
+    def deliver() -> int:
         started = 0
         for _ in range(25):
             with db.transaction() as connection:
                 found = scan(connection) or []
             for claim in found[:20]:
                 with db.autocommit() as connection:
-                    if delivery.start(connection, claim.message_id, claim.token, LEASE):
+                    if start(connection, [claim], LEASE):
                         started += 1
         return started
 
     with ThreadPoolExecutor(4) as pool:
-        carriers = [pool.submit(carry) for _ in range(3)]
+        workers = [pool.submit(deliver) for _ in range(3)]
         with db.transaction() as connection:
             pause[0](connection)
         with db.autocommit() as connection:
@@ -197,6 +189,6 @@ def test_after_a_pause_has_committed_nothing_is_queued_or_started_whatever_raced
                 "SELECT count(*) FROM message_events WHERE to_status = 'sending'"
             )
             at_the_pause = at_the_pause.scalar_one()
-        total = sum(carrier.result() for carrier in carriers)
+        total = sum(worker.result() for worker in workers)
     assert total == at_the_pause
     assert outbox.execute("SELECT count(*) FROM messages WHERE status = 'queued'").scalar_one() == 0

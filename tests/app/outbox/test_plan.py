@@ -10,17 +10,20 @@ from sqlalchemy import TextClause, text
 from app import db
 from app.attachments.resolve import FETCH_TIMEOUT
 from app.outbox import claim as claims
-from app.outbox import settle as delivery
+from app.outbox.expire import EXPIRE
+from app.outbox.rescue import RESCUE
+from app.outbox.route import FIND_UNROUTED
+from app.outbox.start import START
 from tests.app.outbox.driver import LEASE, Outbox
 
 WAITING = 20_000
 AGENTS = ["a", "b", "c", "d"]
-ROOM = 16
+CAPACITY = 16
 
 
 @pytest.fixture
 def crowded(outbox: Outbox) -> Outbox:
-    """Many that wait, half of them for a moment to come, and as many that have ended."""
+    """Many waiting messages, half of them due later, and as many that have ended."""
     [conversation] = [outbox.row(outbox.one()).conversation_id]
     outbox.execute(
         """
@@ -41,7 +44,7 @@ def crowded(outbox: Outbox) -> Outbox:
 
 
 def plan(outbox: Outbox, statement: TextClause, **values: Any) -> dict[str, Any]:
-    """How PostgreSQL carried the statement out; what it changed is undone."""
+    """Return the plan that PostgreSQL executed; its changes are rolled back."""
     explain = text(f"EXPLAIN (ANALYZE, FORMAT json) {statement.text}")
     with db.transaction() as connection:
         [found] = connection.execute(explain, values).scalar_one()
@@ -56,7 +59,7 @@ def steps(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def rows_read(node: dict[str, Any]) -> float:
-    """How many rows of messages a plan looked at."""
+    """Return how many rows of messages a plan read."""
     return sum(
         (step["Actual Rows"] + step.get("Rows Removed by Filter", 0)) * step["Actual Loops"]
         for step in steps(node)
@@ -72,43 +75,47 @@ def scans(node: dict[str, Any]) -> set[tuple[str, str | None]]:
     }
 
 
-def test_a_claim_walks_the_index_of_what_is_due_no_further_than_its_room(crowded: Outbox) -> None:
+def test_a_claim_walks_the_index_of_due_messages_no_further_than_its_capacity(
+    crowded: Outbox,
+) -> None:
     found = plan(
         crowded,
         claims.CLAIM,
         agents=AGENTS,
-        rooms=[ROOM] * len(AGENTS),
+        capacities=[CAPACITY] * len(AGENTS),
         lease=LEASE.total_seconds(),
     )
     assert ("Index Scan", "messages_due") in scans(found)
     assert scans(found) <= {("Index Scan", "messages_due"), ("Index Scan", "messages_pkey")}
-    claimed = ROOM * len(AGENTS)
+    claimed = CAPACITY * len(AGENTS)
     for step in steps(found):
         if step["Node Type"] in {"Sort", "Incremental Sort"}:
-            assert step["Actual Rows"] <= claimed, "it sorts what it claimed, not what waits"
+            assert step["Actual Rows"] <= claimed, "sorts more than it claimed"
     assert rows_read(found) <= 3 * claimed
 
 
-def test_a_claim_where_nothing_is_due_reads_nothing(crowded: Outbox) -> None:
+def test_a_claim_reads_no_rows_if_nothing_is_due(crowded: Outbox) -> None:
     crowded.execute("UPDATE messages SET due_at = now() + interval '1 day'")
     crowded.execute("ANALYZE messages")
     found = plan(
-        crowded, claims.CLAIM, agents=AGENTS, rooms=[ROOM] * 4, lease=LEASE.total_seconds()
+        crowded, claims.CLAIM, agents=AGENTS, capacities=[CAPACITY] * 4, lease=LEASE.total_seconds()
     )
     assert rows_read(found) == 0
 
 
-def test_the_next_moment_is_found_at_the_top_of_the_index(crowded: Outbox) -> None:
-    found = plan(crowded, claims.NEXT_DUE, agents=AGENTS, longest=86400)
+def test_the_next_due_time_is_read_from_the_top_of_the_index(crowded: Outbox) -> None:
+    found = plan(crowded, claims.NEXT_DUE, agents=AGENTS, max_wait=86400)
     assert {index for _, index in scans(found)} == {"messages_due"}
-    assert not [step for step in steps(found) if "Sort" in step["Node Type"]]
+    for step in steps(found):
+        if "Sort" in step["Node Type"]:
+            assert step["Actual Rows"] <= len(AGENTS) * 4, "sorts more than the first rows"
     assert rows_read(found) <= len(AGENTS) * 4
 
 
-def test_what_else_a_scan_reads_comes_from_indexes_that_hold_nothing_of_what_waits(
+def test_the_state_of_a_scan_is_read_from_small_partial_indexes(
     crowded: Outbox,
 ) -> None:
-    numbers = [claim.message_id for claim in crowded.claim(a=ROOM, b=ROOM)]
+    numbers = [claim.message_id for claim in crowded.claim(a=CAPACITY, b=CAPACITY)]
     crowded.insert()
     crowded.execute("ANALYZE messages")
     found = plan(crowded, claims.BEGIN_SCAN)
@@ -118,19 +125,19 @@ def test_what_else_a_scan_reads_comes_from_indexes_that_hold_nothing_of_what_wai
     assert rows_read(found) <= len(numbers) + 1
 
 
-def test_a_sweep_reads_only_the_leases_that_ran_out(crowded: Outbox) -> None:
-    lost = [claim.message_id for claim in crowded.claim(a=ROOM, b=ROOM)][:ROOM]
+def test_a_rescue_reads_only_expired_leases(crowded: Outbox) -> None:
+    lost = [claim.message_id for claim in crowded.claim(a=CAPACITY, b=CAPACITY)][:CAPACITY]
     for number in lost:
         crowded.move(number, lease_until="-1 minute")
     crowded.execute("ANALYZE messages")
     found = plan(
-        crowded, claims.SWEEP, agents=AGENTS, attempts=[3] * 4, holds=[False] * 4, at_once=1000
+        crowded, RESCUE, agents=AGENTS, max_attempts=[3] * 4, holds=[False] * 4, batch=1000
     )
     assert "Seq Scan" not in {kind for kind, _ in scans(found)}
-    assert rows_read(found) <= 4 * ROOM
+    assert rows_read(found) <= 4 * CAPACITY
 
 
-def test_a_start_probes_the_suppression_list_once_for_each_address(outbox: Outbox) -> None:
+def test_a_start_probes_the_suppression_list_once_for_each_recipient(outbox: Outbox) -> None:
     outbox.execute(
         "INSERT INTO suppressions (channel_family, address, reason, created_by)"
         " SELECT 'email', n || '@example.com', 'complaint', 'tests'"
@@ -147,9 +154,9 @@ def test_a_start_probes_the_suppression_list_once_for_each_address(outbox: Outbo
     [claim] = outbox.claim()
     found = plan(
         outbox,
-        delivery.START,
-        id=number,
-        claim=claim.token,
+        START,
+        ids=[number],
+        tokens=[claim.token],
         lease=LEASE.total_seconds(),
         fetch_limit=FETCH_TIMEOUT.total_seconds(),
     )
@@ -157,3 +164,14 @@ def test_a_start_probes_the_suppression_list_once_for_each_address(outbox: Outbo
     assert probe["Index Name"] == "suppressions_channel_family_address_key"
     assert "address" in probe["Index Cond"]
     assert (probe["Actual Loops"], probe["Actual Rows"]) == (4, 0)
+
+
+def test_shared_predicates_are_inlined_and_use_their_partial_indexes(crowded: Outbox) -> None:
+    crowded.insert()
+    crowded.move(crowded.one(), expires_at="-1 minute")
+    crowded.execute("ANALYZE messages")
+    unrouted = plan(crowded, FIND_UNROUTED, batch=10)
+    assert {index for _, index in scans(unrouted)} == {"messages_unrouted"}
+    expiring = plan(crowded, EXPIRE, batch=10)
+    assert "messages_expiring" in {index for _, index in scans(expiring)}
+    assert "Seq Scan" not in {kind for kind, _ in scans(expiring)}

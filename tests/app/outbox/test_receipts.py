@@ -1,4 +1,4 @@
-"""What providers say of a message: kept once, whenever it comes, and applied forward only."""
+"""Receipts: stored once, whenever they arrive, and applied forward only."""
 
 import uuid
 from collections.abc import Callable
@@ -38,16 +38,16 @@ def receipt(kind: str, **fields: Any) -> Receipt:
 
 
 @pytest.fixture
-def keep(outbox: Outbox) -> Callable[..., int]:
-    def keep(*given: Receipt, agent: str = "gateway") -> int:
+def receive(outbox: Outbox) -> Callable[..., int]:
+    def receive(*given: Receipt, agent: str = "gateway") -> int:
         return receipts.store(outbox.connection, agent, given, "sms")
 
-    return keep
+    return receive
 
 
 @pytest.fixture
 def send(outbox: Outbox) -> Callable[..., int]:
-    """A message that was tried once, and its id."""
+    """Return a function that makes one attempt at a new message and returns its id."""
 
     def send(outcome: Outcome = SENT, **values: Any) -> int:
         started, claim = outbox.started(**values)
@@ -57,7 +57,7 @@ def send(outbox: Outbox) -> Callable[..., int]:
     return send
 
 
-def kept(outbox: Outbox, number: int) -> list[Any]:
+def stored(outbox: Outbox, number: int) -> list[Any]:
     return list(
         outbox.execute("SELECT * FROM receipts WHERE message_id = :id ORDER BY id", id=number)
     )
@@ -73,18 +73,20 @@ def kept(outbox: Outbox, number: int) -> list[Any]:
         *((kind, "sent", None) for kind in NOT_MOVING),
     ],
 )
-def test_a_receipt_moves_its_message_and_is_kept(outbox, send, keep, kind, status, code) -> None:
+def test_a_receipt_is_stored_and_moves_its_message(
+    outbox, send, receive, kind, status, code
+) -> None:
     number = send()
     at = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
-    said = receipt(kind, code="30005", detail="unknown handset", occurred_at=at, payload={"a": 1})
-    assert keep(said) == 1
+    kinds = receipt(kind, code="30005", detail="unknown handset", occurred_at=at, payload={"a": 1})
+    assert receive(kinds) == 1
 
     row = outbox.row(number)
     assert (row.status, row.error_code) == (status, code)
     if status != "sent":
         assert row.reason == f"reported as {status} by the provider: unknown handset"
         assert outbox.events(number)[-1] == ("sent", status)
-    [found] = kept(outbox, number)
+    [found] = stored(outbox, number)
     assert (found.agent, found.kind, found.code, found.detail) == (
         "gateway",
         kind,
@@ -94,21 +96,21 @@ def test_a_receipt_moves_its_message_and_is_kept(outbox, send, keep, kind, statu
     assert (found.occurred_at, found.payload, found.pending) == (at, {"a": 1}, False)
 
 
-def test_a_repeated_receipt_is_kept_once(outbox, send, keep) -> None:
+def test_repeated_receipt_is_stored_once(outbox, send, receive) -> None:
     number = send()
-    said = receipt("delivered")
-    assert keep(said, said) == 1
-    assert keep(said) == 0
-    assert len(kept(outbox, number)) == 1
+    kinds = receipt("delivered")
+    assert receive(kinds, kinds) == 1
+    assert receive(kinds) == 0
+    assert len(stored(outbox, number)) == 1
     assert [event for event in outbox.events(number) if event[1] == "delivered"] == [
         ("sent", "delivered")
     ]
 
 
-def test_two_agents_may_use_the_same_key_and_the_same_id(outbox, send, keep) -> None:
+def test_agents_may_use_the_same_receipt_key_and_provider_id(outbox, send, receive) -> None:
     number = send()
-    assert keep(receipt("delivered", key="same")) == 1
-    assert keep(receipt("failed", key="same"), agent="other") == 1
+    assert receive(receipt("delivered", key="same")) == 1
+    assert receive(receipt("failed", key="same"), agent="other") == 1
     assert outbox.status(number) == "delivered"
 
 
@@ -116,67 +118,69 @@ def test_two_agents_may_use_the_same_key_and_the_same_id(outbox, send, keep) -> 
     ("status", "outcome"), [("sent", SENT), ("unknown", UNKNOWN), ("failed", FAILED)]
 )
 @pytest.mark.parametrize("kind", ["sent", "delivered"])
-def test_a_receipt_by_our_own_id_tells_that_a_doubtful_message_was_sent(
-    outbox, send, keep, status, outcome, kind
+def test_a_receipt_by_our_own_id_settles_a_doubtful_message(
+    outbox, send, receive, status, outcome, kind
 ) -> None:
     number = send(outcome)
     assert outbox.status(number) == status
-    keep(receipt(kind, provider_message_id=None, message_uid=str(outbox.row(number).uid)))
+    receive(receipt(kind, provider_message_id=None, message_uid=str(outbox.row(number).uid)))
     assert outbox.status(number) == kind
     assert outbox.row(number).sent_at is not None
 
 
-def test_a_message_known_to_be_delivered_is_not_tried_again(outbox, send, keep) -> None:
+def test_a_delivered_message_is_not_retried(outbox, send, receive) -> None:
     again = Outcome(status="retry", result="uncertain", code="timeout")
     number = send(again)
     claim = outbox.row(number).claim_token
-    keep(receipt("delivered", provider_message_id=None, message_uid=str(outbox.row(number).uid)))
+    receive(receipt("delivered", provider_message_id=None, message_uid=str(outbox.row(number).uid)))
     assert outbox.status(number) == "delivered"
-    assert outbox.row(number).claim_token > claim, "so that a waiting task is turned away"
+    assert outbox.row(number).claim_token > claim, "a waiting task is stale"
     assert outbox.claim() == []
 
 
-def test_a_message_with_recipients_left_goes_on_to_them(outbox, send, keep) -> None:
+def test_a_receipt_does_not_end_a_message_with_remaining_recipients(outbox, send, receive) -> None:
     left = Outcome(status="retry", result="unavailable", remaining=("+4915112345679",))
     number = send(left)
     uid = str(outbox.row(number).uid)
-    keep(receipt("delivered", provider_message_id=None, message_uid=uid))
+    receive(receipt("delivered", provider_message_id=None, message_uid=uid))
     assert outbox.status(number) == "retry"
 
 
-def test_a_receipt_that_comes_before_our_own_answer_waits_for_it(outbox, keep) -> None:
+def test_a_receipt_that_arrives_before_the_settlement_waits_for_it(outbox, receive) -> None:
     started, claim = outbox.started()
-    keep(receipt("delivered"))
+    receive(receipt("delivered"))
     assert outbox.status(started.message.id) == "sending"
     assert outbox.settle(started, claim)
     assert outbox.status(started.message.id) == "delivered"
     assert outbox.events(started.message.id)[-2:] == [("sending", "sent"), ("sent", "delivered")]
 
 
-def test_a_receipt_by_our_own_id_waits_while_its_message_is_being_sent(outbox, keep) -> None:
+def test_a_receipt_by_our_own_id_waits_while_its_message_is_being_sent(outbox, receive) -> None:
     started, claim = outbox.started()
-    keep(receipt("bounced", provider_message_id=None, message_uid=started.message.uid))
+    receive(receipt("bounced", provider_message_id=None, message_uid=started.message.uid))
     assert outbox.status(started.message.id) == "sending"
     assert outbox.settle(started, claim)
     assert outbox.status(started.message.id) == "bounced"
 
 
-def test_what_came_at_the_very_moment_of_settling_is_matched_soon(outbox, keep) -> None:
+def test_a_receipt_that_races_with_the_settlement_is_matched_by_maintenance(
+    outbox, receive
+) -> None:
     started, claim = outbox.started()
     number = started.message.id
-    keep(receipt("delivered"))
+    receive(receipt("delivered"))
     assert outbox.settle(started, claim, Outcome(status="sent", result="accepted"))
     # As if the two transactions had not seen each other.
     outbox.execute("UPDATE messages SET provider_message_id = 'p-1' WHERE id = :id", id=number)
     assert outbox.status(number) == "sent"
     receipts.match_all(outbox.connection)
     assert outbox.status(number) == "delivered"
-    assert [one.pending for one in kept(outbox, number)] == [False]
+    assert [one.pending for one in stored(outbox, number)] == [False]
 
 
-def test_a_receipt_of_nobodys_message_is_kept_and_forgotten_in_time(outbox, keep) -> None:
-    assert keep(receipt("delivered", message_uid=str(uuid.uuid4()))) == 1
-    assert keep(receipt("delivered", message_uid="garbled")) == 1
+def test_a_receipt_without_a_message_is_stored_and_purged_later(outbox, receive) -> None:
+    assert receive(receipt("delivered", message_uid=str(uuid.uuid4()))) == 1
+    assert receive(receipt("delivered", message_uid="garbled")) == 1
     receipts.match_all(outbox.connection)
     assert purge_receipts(outbox.connection, receipts.MATCH_WINDOW) == 0
     outbox.execute("UPDATE receipts SET received_at = now() - interval '2 hours'")
@@ -190,8 +194,8 @@ def test_a_receipt_of_nobodys_message_is_kept_and_forgotten_in_time(outbox, keep
         ("email", "smtp", "Ann <Ann@example.com>", "bounced"),
     ],
 )
-def test_contradictory_receipts_end_alike_in_every_order(
-    outbox, keep, channel, agent, recipient, last
+def test_contradictory_receipts_lead_to_the_same_status_in_every_order(
+    outbox, receive, channel, agent, recipient, last
 ) -> None:
     for number, order in enumerate(permutations(MOVING)):
         [message] = outbox.store(channel=channel, agent=agent, recipient=recipient)
@@ -201,24 +205,24 @@ def test_contradictory_receipts_end_alike_in_every_order(
             "UPDATE messages SET provider_message_id = :p WHERE id = :id", p=provider_id, id=message
         )
         for kind in order:
-            keep(receipt(kind, provider_message_id=provider_id), agent=agent)
+            receive(receipt(kind, provider_message_id=provider_id), agent=agent)
         assert outbox.status(message) == last, order
-        assert len(kept(outbox, message)) == len(MOVING)
+        assert len(stored(outbox, message)) == len(MOVING)
 
 
 @settings(
     max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 @given(
-    said=st.lists(st.sampled_from([*MOVING, *NOT_MOVING]), min_size=1, max_size=6),
+    kinds=st.lists(st.sampled_from([*MOVING, *NOT_MOVING]), min_size=1, max_size=6),
     data=st.data(),
 )
-@example(said=["delivered", "bounced"], data=None)
-def test_any_order_and_repetition_of_receipts_ends_in_one_status(outbox, keep, said, data) -> None:
-    """With the receipts before, after and around our own settling, one by one or together."""
+@example(kinds=["delivered", "bounced"], data=None)
+def test_order_and_repetition_of_receipts_do_not_matter(outbox, receive, kinds, data) -> None:
+    """Receipts arrive before, after and around the settlement, one by one or together."""
     ends = set()
     for variant in range(3):
-        given = [(f"{number}", kind) for number, kind in enumerate(said)]
+        given = [(f"{number}", kind) for number, kind in enumerate(kinds)]
         if variant and data is not None:
             given = data.draw(st.permutations(given + data.draw(st.lists(st.sampled_from(given)))))
         started, claim = outbox.started()
@@ -228,10 +232,10 @@ def test_any_order_and_repetition_of_receipts_ends_in_one_status(outbox, keep, s
         ]
         before = data.draw(st.integers(0, len(given))) if data is not None else 1
         for one in all_of_them[:before]:
-            keep(one)
+            receive(one)
         sent = Outcome(status="sent", result="accepted", provider_message_id=marked)
         assert outbox.settle(started, claim, sent)
-        keep(*all_of_them[before:])
+        receive(*all_of_them[before:])
         ends.add(outbox.status(started.message.id))
     assert len(ends) == 1
 
@@ -245,26 +249,24 @@ def test_any_order_and_repetition_of_receipts_ends_in_one_status(outbox, keep, s
         (None, "bounced"),
     ],
 )
-def test_of_a_mail_to_several_only_its_own_recipient_counts(
-    outbox, keep, recipient, status
-) -> None:
+def test_a_receipt_for_a_copy_does_not_move_the_message(outbox, receive, recipient, status) -> None:
     mail = {"channel": "email", "agent": "smtp", "recipient": "Ann <ann@example.com>"}
     [number] = outbox.store(cc=["copy@example.com"], **mail)
     outbox.at(number, "sent")
     uid = str(outbox.row(number).uid)
-    keep(
+    receive(
         receipt("bounced", provider_message_id=None, message_uid=uid, recipient=recipient),
         agent="smtp",
     )
     assert outbox.status(number) == status
-    assert len(kept(outbox, number)) == 1
+    assert len(stored(outbox, number)) == 1
 
 
-def test_receipts_of_an_earlier_sending_do_not_move_a_replayed_message(outbox, send, keep) -> None:
+def test_receipts_of_an_earlier_send_do_not_move_a_replayed_message(outbox, send, receive) -> None:
     number = send()
-    keep(receipt("bounced"))
+    receive(receipt("bounced"))
     assert replay(outbox.connection, [number]) == [number]
-    keep(receipt("failed"))
+    receive(receipt("failed"))
     assert outbox.status(number) == "outbox"
 
     [claim] = outbox.claim()
@@ -273,16 +275,16 @@ def test_receipts_of_an_earlier_sending_do_not_move_a_replayed_message(outbox, s
     second = Outcome(status="sent", result="accepted", provider_message_id="p-2")
     assert outbox.settle(started, claim.token, second)
     assert outbox.status(number) == "sent"
-    keep(receipt("failed"))
+    receive(receipt("failed"))
     assert outbox.status(number) == "sent"
-    keep(receipt("delivered", provider_message_id="p-2"))
+    receive(receipt("delivered", provider_message_id="p-2"))
     assert outbox.status(number) == "delivered"
 
 
 @pytest.mark.parametrize("status", ["outbox", "queued", "cancelled", "expired"])
-def test_what_is_not_sent_is_not_moved(outbox, keep, status) -> None:
+def test_a_receipt_does_not_move_a_message_that_was_not_sent(outbox, receive, status) -> None:
     number = outbox.at(outbox.one(), status)
-    keep(receipt("failed", provider_message_id=None, message_uid=str(outbox.row(number).uid)))
+    receive(receipt("failed", provider_message_id=None, message_uid=str(outbox.row(number).uid)))
     assert outbox.status(number) == status
 
 
@@ -296,9 +298,11 @@ def test_what_is_not_sent_is_not_moved(outbox, keep, status) -> None:
     ],
 )
 @pytest.mark.parametrize("known", [True, False])
-def test_what_says_so_suppresses_its_recipient(outbox, send, keep, kind, reason, known) -> None:
+def test_a_receipt_can_suppress_its_recipient(outbox, send, receive, kind, reason, known) -> None:
     number = send() if known else None
-    keep(receipt(kind, suppress=True, code="21610", recipient=None if known else "+4915112345678"))
+    receive(
+        receipt(kind, suppress=True, code="21610", recipient=None if known else "+4915112345678")
+    )
     [entry] = outbox.execute("SELECT * FROM suppressions").all()
     assert (entry.channel_family, entry.address) == ("phone", "+4915112345678")
     assert (entry.reason, entry.detail, entry.agent) == (reason, "21610", "gateway")
@@ -315,8 +319,8 @@ def test_what_says_so_suppresses_its_recipient(outbox, send, keep, kind, reason,
         ("somebody@example.net", None),
     ],
 )
-def test_only_an_address_that_the_message_went_to_can_be_suppressed_by_it(
-    outbox, keep, recipient, suppressed
+def test_a_receipt_can_only_suppress_recipients_of_its_message(
+    outbox, receive, recipient, suppressed
 ) -> None:
     [number] = outbox.store(
         channel="email", agent="smtp", recipient="Ann <ann@example.com>",
@@ -326,32 +330,32 @@ def test_only_an_address_that_the_message_went_to_can_be_suppressed_by_it(
     forged = receipt(
         "bounced", provider_message_id=None, message_uid=uid, recipient=recipient, suppress=True
     )
-    keep(forged, agent="smtp")
+    receive(forged, agent="smtp")
     found = outbox.execute("SELECT address FROM suppressions").scalars().all()
     assert found == ([suppressed] if suppressed else [])
 
 
-def test_a_report_of_an_invented_message_suppresses_nobody(outbox, keep) -> None:
-    keep(receipt("bounced", message_uid=str(uuid.uuid4()), recipient="+4915112345678",
+def test_a_report_on_an_invented_message_suppresses_no_address(outbox, receive) -> None:
+    receive(receipt("bounced", message_uid=str(uuid.uuid4()), recipient="+4915112345678",
                  suppress=True))  # fmt: skip
     assert outbox.execute("SELECT count(*) FROM suppressions").scalar_one() == 0
 
 
-def test_the_provider_may_say_why_itself(outbox, send, keep) -> None:
+def test_the_provider_can_name_the_suppression_reason(outbox, send, receive) -> None:
     send()
-    keep(receipt("failed", suppress="opt_out"))
+    receive(receipt("failed", suppress="opt_out"))
     assert outbox.execute("SELECT reason FROM suppressions").scalars().all() == ["opt_out"]
 
 
-def test_a_soft_bounce_suppresses_nothing(outbox, send, keep) -> None:
+def test_a_soft_bounce_suppresses_no_address(outbox, send, receive) -> None:
     send()
-    keep(receipt("bounced"), receipt("failed", suppress=True, recipient="no number"))
+    receive(receipt("bounced"), receipt("failed", suppress=True, recipient="no number"))
     assert outbox.execute("SELECT count(*) FROM suppressions").scalar_one() == 0
 
 
-def test_what_postgresql_cannot_hold_is_kept_without_it(outbox, send, keep) -> None:
+def test_text_that_postgresql_cannot_store_is_replaced_in_receipts(outbox, send, receive) -> None:
     number = send()
-    keep(receipt("delivered", detail="a\0b\ud800c", payload={"x\0": ["\udfff", 1, None]}))
-    [found] = kept(outbox, number)
+    receive(receipt("delivered", detail="a\0b\ud800c", payload={"x\0": ["\udfff", 1, None]}))
+    [found] = stored(outbox, number)
     assert found.detail == "a\ufffdb\ufffdc"
     assert found.payload == {"x\ufffd": ["\ufffd", 1, None]}

@@ -1,87 +1,79 @@
-"""Leases that ran out: what becomes of the messages whose holder is lost."""
+"""Rescue messages whose lease has expired."""
 
 import pytest
 
 from app import db
 from app.agents import Agents
-from app.outbox import claim as claims
+from app.outbox import rescue as rescues
 from app.outbox.rescue import rescue
 from tests.app.outbox.driver import Outbox
 
-GATEWAY_TRIES = 3  # of the agents file of the tests; its agent `api` holds what is uncertain
+MAX_ATTEMPTS = 3  # of `gateway` in the agents file of the tests; `api` has on_uncertain = "hold"
+
+TABLE = [
+    ("queued", "gateway", 0, "outbox"),
+    ("queued", "gateway", 1, "retry"),
+    ("queued", "gateway", MAX_ATTEMPTS, "retry"),
+    ("queued", "api", 0, "outbox"),
+    ("queued", "removed", 0, "outbox"),
+    ("retry", "gateway", 1, "retry"),
+    ("retry", "api", 1, "retry"),
+    ("sending", "gateway", 1, "retry"),
+    ("sending", "gateway", MAX_ATTEMPTS - 1, "retry"),
+    ("sending", "gateway", MAX_ATTEMPTS, "failed"),
+    ("sending", "api", 1, "unknown"),
+    ("sending", "api", 99, "unknown"),
+    ("sending", "removed", 99, "retry"),
+]
 
 
-@pytest.mark.parametrize(
-    ("status", "agent", "attempts", "becomes", "attempt"),
-    [
-        ("queued", "gateway", 0, "outbox", None),
-        ("queued", "gateway", 1, "retry", None),
-        ("queued", "gateway", GATEWAY_TRIES, "retry", None),
-        ("queued", "api", 0, "outbox", None),
-        ("queued", "gone", 0, "outbox", None),
-        ("retry", "gateway", 1, "retry", None),
-        ("retry", "api", 1, "retry", None),
-        ("sending", "gateway", 1, "retry", "uncertain"),
-        ("sending", "gateway", GATEWAY_TRIES - 1, "retry", "uncertain"),
-        ("sending", "gateway", GATEWAY_TRIES, "failed", "uncertain"),
-        ("sending", "api", 1, "unknown", "uncertain"),
-        ("sending", "api", 99, "unknown", "uncertain"),
-        ("sending", "gone", 99, "retry", "uncertain"),
-    ],
-)
-def test_what_was_held_too_long_moves_on_by_the_policy_of_its_agent(
-    outbox: Outbox,
-    loaded_agents: Agents,
-    status: str,
-    agent: str,
-    attempts: int,
-    becomes: str,
-    attempt: str | None,
+def test_a_message_with_an_expired_lease_moves_on_by_the_policy_of_its_agent(
+    outbox: Outbox, loaded_agents: Agents
 ) -> None:
-    number = outbox.one(agent=agent)
-    outbox.at(number, status, attempts=attempts, lease="-1 second")
-    before = outbox.row(number)
-    assert rescue(outbox.connection, loaded_agents) == 1
+    before = {}
+    for row in TABLE:
+        status, agent, attempts, _ = row
+        number = outbox.one(agent=agent)
+        outbox.at(number, status, attempts=attempts, lease="-1 second")
+        before[number] = (row, outbox.row(number))
+    assert rescue(outbox.connection, loaded_agents) == len(TABLE)
 
-    row = outbox.row(number)
-    assert (row.status, row.lease_until, row.attempts) == (becomes, None, attempts)
-    assert row.claim_token == before.claim_token + 1, "who held it must not go on"
-    assert (row.finished_at is not None) == (becomes in {"failed", "unknown"})
-    assert row.error_code == ("worker_lost" if attempt else None)
-    assert row.reason
-    assert [found.outcome for found in outbox.attempts(number)] == [attempt] * bool(attempt)
-    for found in outbox.attempts(number):
-        assert (found.claim_token, found.code, found.duration_ms) == (
-            before.claim_token,
-            "worker_lost",
-            None,
-        )
-    assert outbox.events(number)[-1][1] == becomes
+    for number, ((status, _, attempts, expected), old) in before.items():
+        row = outbox.row(number)
+        assert (row.status, row.lease_until, row.attempts) == (expected, None, attempts), old
+        assert row.claim_token == old.claim_token + 1
+        assert (row.finished_at is not None) == (expected in {"failed", "unknown"})
+        recorded = [
+            (attempt.outcome, attempt.claim_token, attempt.code, attempt.duration_ms)
+            for attempt in outbox.attempts(number)
+        ]
+        if status == "sending":
+            assert (row.error_code, row.reason) == ("worker_lost", "worker lost while sending")
+            assert recorded == [("uncertain", old.claim_token, "worker_lost", None)]
+        else:
+            assert (row.error_code, row.reason) == (None, "task lost before it started")
+            assert recorded == []
     assert rescue(outbox.connection, loaded_agents) == 0
 
 
-@pytest.mark.parametrize("status", ["queued", "sending", "retry"])
-def test_a_lease_that_still_runs_is_left_alone(
-    outbox: Outbox, loaded_agents: Agents, status: str
-) -> None:
-    number = outbox.at(outbox.one(), status, lease="1 minute")
-    assert rescue(outbox.connection, loaded_agents) == 0
-    assert outbox.status(number) == status
+def test_a_message_under_a_valid_lease_is_left_alone(outbox: Outbox, loaded_agents: Agents) -> None:
+    for status in ("queued", "sending", "retry"):
+        number = outbox.at(outbox.one(), status, lease="1 minute")
+        assert rescue(outbox.connection, loaded_agents) == 0
+        assert outbox.status(number) == status
 
 
-def test_a_sweep_is_bounded_and_takes_the_longest_lost_first(
+def test_a_rescue_is_bounded_and_takes_the_oldest_leases_first(
     outbox: Outbox, loaded_agents: Agents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "SWEEP_AT_ONCE", 2)
+    monkeypatch.setattr(rescues, "RESCUE_BATCH", 2)
     numbers = [outbox.at(outbox.one(), "queued", lease=f"-{n} minutes") for n in (1, 3, 2)]
     assert rescue(outbox.connection, loaded_agents) == 2
     assert [outbox.status(number) for number in numbers] == ["queued", "outbox", "outbox"]
     assert rescue(outbox.connection, loaded_agents) == 1
 
 
-def test_two_sweeps_at_once_each_take_what_the_other_does_not(
-    outbox: Outbox, loaded_agents: Agents
-) -> None:
+def test_concurrent_rescues_take_each_message_once(outbox: Outbox, loaded_agents: Agents) -> None:
     numbers = [outbox.at(outbox.one(), "sending", attempts=1, lease="-1 minute") for _ in range(3)]
     with db.transaction() as connection:
         Outbox(connection).execute("SELECT FROM messages WHERE id = :id FOR UPDATE", id=numbers[1])

@@ -1,116 +1,134 @@
-"""What came of a try: only who holds the claim changes anything."""
+"""Settle attempts: only the holder of the current claim changes anything."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from app import suppression
 from app.agents import Agents
 from app.outbox.cancel import cancel
 from app.outbox.outcome import Outcome
 from app.outbox.replay import replay
 from app.outbox.rescue import rescue
+from app.outbox.settle import Attempt, settle
 from connectors.base import Reply
-from tests.app.outbox.driver import SENT, Outbox
+from tests.app.outbox.driver import DURATION, SENT, Outbox
 
 WAIT = timedelta(seconds=30)
-AGAIN = Outcome(status="retry", result="unavailable", code="503", reason="503: busy", wait=WAIT)
-HELD = Outcome(status="retry", result="unavailable", code="503", wait=WAIT, on_celery=True)
+RETRY = Outcome(status="retry", result="unavailable", code="503", reason="503: busy", wait=WAIT)
+CELERY_RETRY = Outcome(status="retry", result="unavailable", code="503", wait=WAIT, on_celery=True)
+DEAD = Outcome(
+    status="failed", result="rejected", code="5.1.1", reason="no such user", suppress="dead_address"
+)
 FAILED = Outcome(status="failed", result="rejected", code="550", reason="550: no such user")
 UNKNOWN = Outcome(status="unknown", result="uncertain", code="timeout", reason="may have been sent")
-PUT_BACK = Outcome(status="outbox", result="misconfigured", code="401", reason="waits")
+NOT_COUNTED = Outcome(status="outbox", result="misconfigured", code="401", reason="waiting")
 
 
-# Settle
-
-
-@pytest.mark.parametrize(
-    ("outcome", "attempts", "claim_after", "is_final", "error_code"),
-    [
+def test_an_outcome_is_recorded_with_its_attempt(outbox: Outbox) -> None:
+    table = [
         (SENT, 1, 1, True, None),
         (FAILED, 1, 1, True, "550"),
         (UNKNOWN, 1, 1, True, "timeout"),
-        (AGAIN, 1, 2, False, "503"),
-        (HELD, 1, 2, False, "503"),
-        (PUT_BACK, 0, 2, False, "401"),
-    ],
-    ids=lambda value: value.status if isinstance(value, Outcome) else "",
-)
-def test_the_outcome_is_recorded_with_its_attempt(
-    outbox: Outbox,
-    outcome: Outcome,
-    attempts: int,
-    claim_after: int,
-    is_final: bool,
-    error_code: str | None,
+        (RETRY, 1, 2, False, "503"),
+        (CELERY_RETRY, 1, 2, False, "503"),
+        (NOT_COUNTED, 0, 2, False, "401"),
+    ]
+    for outcome, attempts, token_after, is_final, error_code in table:
+        started, token = outbox.started()
+        number = started.message.id
+        assert outbox.settle(started, token, outcome)
+
+        row = outbox.row(number)
+        assert (row.status, row.attempts, row.claim_token) == (
+            outcome.status,
+            attempts,
+            token_after,
+        )
+        assert (row.reason, row.error_code) == (outcome.reason, error_code)
+        assert (row.finished_at is not None) == is_final
+        assert (row.sent_at is not None) == (outcome is SENT)
+        assert row.provider_message_id == ("p-1" if outcome is SENT else None)
+        assert outbox.events(number)[-1] == ("sending", outcome.status)
+        [attempt] = outbox.attempts(number)
+        assert (attempt.claim_token, attempt.agent) == (token, "gateway")
+        assert (attempt.outcome, attempt.code) == (outcome.result, outcome.code)
+        assert attempt.duration_ms == 120
+
+
+def test_many_attempts_are_settled_in_one_statement_each_by_its_own_claim(
+    outbox: Outbox, loaded_agents: Agents
 ) -> None:
-    started, claim = outbox.started()
+    outcomes = [SENT, FAILED, RETRY, SENT, SENT]
+    started = [outbox.started()[0] for _ in outcomes]
+    lose(outbox, loaded_agents, started[4].message.id)
+    outbox.claim()
+    attempts = [
+        Attempt(one.claim, outcome, DURATION)
+        for one, outcome in zip(started, outcomes, strict=True)
+    ]
+    stale = replace(attempts[3], claim=replace(attempts[3].claim, token=99))
+    numbers = [one.message.id for one in started]
+    settled = settle(outbox.connection, [*attempts[:3], stale, attempts[4]])
+    assert settled == {*numbers[:3], numbers[4]}
+    assert [outbox.status(number) for number in numbers] == [
+        "sent",
+        "failed",
+        "retry",
+        "sending",
+        "sent",
+    ]
+    assert outbox.row(numbers[4]).reason == "accepted, but reported after its lease"
+
+
+def test_a_retry_is_due_after_its_wait_and_leased_while_celery_holds_it(outbox: Outbox) -> None:
+    for outcome, due, lease in ((RETRY, 30, None), (CELERY_RETRY, 30, 90), (NOT_COUNTED, 0, None)):
+        started, token = outbox.started()
+        outbox.settle(started, token, outcome)
+        number = started.message.id
+        assert outbox.seconds_until(number, "due_at") == pytest.approx(due, abs=15)
+        assert outbox.seconds_until(number, "lease_until") == (
+            lease and pytest.approx(lease, abs=15)
+        )
+
+
+def test_a_celery_retry_starts_with_the_next_token_once_it_is_due(outbox: Outbox) -> None:
+    started, token = outbox.started()
     number = started.message.id
-    assert outbox.settle(started, claim, outcome)
-
-    row = outbox.row(number)
-    assert (row.status, row.attempts, row.claim_token) == (outcome.status, attempts, claim_after)
-    assert (row.reason, row.error_code) == (outcome.reason, error_code)
-    assert (row.finished_at is not None) == is_final
-    assert (row.sent_at is not None) == (outcome is SENT)
-    assert row.provider_message_id == ("p-1" if outcome is SENT else None)
-    assert outbox.events(number)[-1] == ("sending", outcome.status)
-    [attempt] = outbox.attempts(number)
-    assert (attempt.claim_token, attempt.agent, attempt.outcome) == (
-        claim,
-        "gateway",
-        outcome.result,
-    )
-    assert (attempt.code, attempt.duration_ms) == (outcome.code, 120)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "due", "lease"), [(AGAIN, 30, None), (HELD, 30, 90), (PUT_BACK, 0, None)]
-)
-def test_a_retry_is_due_after_its_wait_and_held_for_longer_where_a_task_waits_for_it(
-    outbox: Outbox, outcome: Outcome, due: int, lease: int | None
-) -> None:
-    started, claim = outbox.started()
-    outbox.settle(started, claim, outcome)
-    number = started.message.id
-    assert outbox.seconds_until(number, "due_at") == pytest.approx(due, abs=15)
-    assert outbox.seconds_until(number, "lease_until") == (lease and pytest.approx(lease, abs=15))
-
-
-def test_a_held_retry_starts_with_the_next_claim_once_it_is_due(outbox: Outbox) -> None:
-    started, claim = outbox.started()
-    number = started.message.id
-    outbox.settle(started, claim, HELD)
-    assert outbox.start(number, claim) is None
-    assert outbox.start(number, claim + 1) is None, "it is not due yet"
+    outbox.settle(started, token, CELERY_RETRY)
+    assert outbox.start(number, token) is None
+    assert outbox.start(number, token + 1) is None, "it is not due yet"
     outbox.move(number, due_at="-1 second")
-    assert outbox.claim() == [], "the task that waits has it"
-    again = outbox.start(number, claim + 1)
+    assert outbox.claim() == [], "Celery holds it"
+    again = outbox.start(number, token + 1)
     assert again is not None
     assert again.attempt == 2
 
 
-def test_a_retry_that_nobody_holds_is_found_by_the_scan(outbox: Outbox) -> None:
-    started, claim = outbox.started()
-    outbox.settle(started, claim, AGAIN)
-    assert outbox.start(started.message.id, claim + 1) is None
+def test_a_retry_without_celery_is_claimed_by_the_scan(outbox: Outbox) -> None:
+    started, token = outbox.started()
+    outbox.settle(started, token, RETRY)
+    assert outbox.start(started.message.id, token + 1) is None
     outbox.move(started.message.id, due_at="-1 second")
     [again] = outbox.claim()
-    assert again.token == claim + 2
+    assert again.token == token + 2
 
 
-@pytest.mark.parametrize("first", [SENT, AGAIN, HELD, FAILED, UNKNOWN, PUT_BACK])
-@pytest.mark.parametrize("second", [SENT, AGAIN, FAILED])
-def test_to_settle_again_changes_nothing(outbox: Outbox, first: Outcome, second: Outcome) -> None:
-    started, claim = outbox.started()
-    assert outbox.settle(started, claim, first)
-    if first is not SENT and second is SENT:
-        return  # an acceptance after all; see below
-    before = outbox.row(started.message.id)
-    assert not outbox.settle(started, claim, second)
-    assert outbox.row(started.message.id) == before
-    assert len(outbox.attempts(started.message.id)) == 1
+def test_settling_again_changes_nothing(outbox: Outbox) -> None:
+    for first in (SENT, RETRY, CELERY_RETRY, FAILED, UNKNOWN, NOT_COUNTED):
+        for second in (SENT, RETRY, FAILED):
+            if second is SENT and first is not SENT:
+                continue  # a late acceptance; see below
+            started, token = outbox.started()
+            assert outbox.settle(started, token, first)
+            before = outbox.row(started.message.id)
+            assert not outbox.settle(started, token, second), (first, second)
+            assert outbox.row(started.message.id) == before
+            assert len(outbox.attempts(started.message.id)) == 1
 
 
 def lose(outbox: Outbox, agents: Agents, number: int) -> None:
@@ -118,15 +136,15 @@ def lose(outbox: Outbox, agents: Agents, number: int) -> None:
     assert rescue(outbox.connection, agents) == 1
 
 
-@pytest.mark.parametrize("outcome", [AGAIN, HELD, FAILED, UNKNOWN, PUT_BACK])
-def test_who_comes_after_the_lease_with_no_acceptance_changes_nothing(
-    outbox: Outbox, loaded_agents: Agents, outcome: Outcome
+def test_an_outcome_other_than_accepted_is_ignored_after_the_lease(
+    outbox: Outbox, loaded_agents: Agents
 ) -> None:
-    started, claim = outbox.started()
-    lose(outbox, loaded_agents, started.message.id)
-    before = outbox.row(started.message.id)
-    assert not outbox.settle(started, claim, outcome)
-    assert outbox.row(started.message.id) == before
+    for outcome in (RETRY, CELERY_RETRY, FAILED, UNKNOWN, NOT_COUNTED):
+        started, token = outbox.started()
+        lose(outbox, loaded_agents, started.message.id)
+        before = outbox.row(started.message.id)
+        assert not outbox.settle(started, token, outcome)
+        assert outbox.row(started.message.id) == before
 
 
 @pytest.mark.parametrize(
@@ -148,10 +166,10 @@ def test_who_comes_after_the_lease_with_no_acceptance_changes_nothing(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_acceptance_that_comes_after_the_lease_is_made_good(
+def test_an_acceptance_after_the_lease_makes_the_message_sent(
     outbox: Outbox, loaded_agents: Agents, meanwhile: Callable[..., Any], status: str
 ) -> None:
-    started, claim = outbox.started()
+    started, token = outbox.started()
     number = started.message.id
     lose(outbox, loaded_agents, number)
     meanwhile(outbox, number)
@@ -164,7 +182,7 @@ def test_an_acceptance_that_comes_after_the_lease_is_made_good(
         refused={"x@example.com": "no"},
         reply=Reply("taken"),
     )
-    assert outbox.settle(started, claim, late)
+    assert outbox.settle(started, token, late)
     row = outbox.row(number)
     assert (row.status, row.lease_until, row.error_code) == ("sent", None, None)
     assert (row.provider_message_id, row.refused) == ("p-late", {"x@example.com": "no"})
@@ -176,31 +194,29 @@ def test_an_acceptance_that_comes_after_the_lease_is_made_good(
     outbox.move(number, due_at="-1 second")
     assert outbox.claim() == []
     assert outbox.start(number, row.claim_token) is None
-    assert not outbox.settle(started, claim, late), "once is enough"
+    assert not outbox.settle(started, token, late)
     assert len(replies(outbox, number)) == 1
 
 
-@pytest.mark.parametrize("status", ["sent", "delivered", "bounced"])
-def test_an_acceptance_that_comes_late_moves_nothing_backward(
-    outbox: Outbox, loaded_agents: Agents, status: str
-) -> None:
-    started, claim = outbox.started()
-    lose(outbox, loaded_agents, started.message.id)
-    outbox.at(started.message.id, status)
-    before = outbox.row(started.message.id)
-    assert not outbox.settle(started, claim)
-    assert outbox.row(started.message.id) == before
+def test_a_late_acceptance_moves_no_message_backward(outbox: Outbox, loaded_agents: Agents) -> None:
+    for status in ("sent", "delivered", "bounced"):
+        started, token = outbox.started()
+        lose(outbox, loaded_agents, started.message.id)
+        outbox.at(started.message.id, status)
+        before = outbox.row(started.message.id)
+        assert not outbox.settle(started, token)
+        assert outbox.row(started.message.id) == before
 
 
-def test_an_acceptance_that_comes_late_leaves_who_sends_it_again_alone(
+def test_a_late_acceptance_does_not_disturb_a_later_attempt_in_progress(
     outbox: Outbox, loaded_agents: Agents
 ) -> None:
-    started, claim = outbox.started()
+    started, token = outbox.started()
     lose(outbox, loaded_agents, started.message.id)
     [again] = outbox.claim()
     second = outbox.start(started.message.id, again.token)
     assert second is not None
-    assert not outbox.settle(started, claim)
+    assert not outbox.settle(started, token)
     assert outbox.status(started.message.id) == "sending"
     assert outbox.settle(second, again.token)
 
@@ -208,36 +224,36 @@ def test_an_acceptance_that_comes_late_leaves_who_sends_it_again_alone(
 # Several recipients
 
 
-def test_those_still_to_be_served_are_kept_until_another_try_says_otherwise(
+def test_remaining_recipients_are_stored_until_another_attempt_replaces_them(
     outbox: Outbox,
 ) -> None:
-    started, claim = outbox.started()
+    started, token = outbox.started()
     number = started.message.id
     assert started.message.remaining is None
-    tries = [
+    attempts = [
         (Outcome(status="retry", result="unavailable", remaining=("b", "c")), ("b", "c")),
-        # A connection that failed says nothing of recipients: nobody else was served by it.
+        # A failed connection served no further recipient.
         (Outcome(status="retry", result="unavailable"), ("b", "c")),
         (Outcome(status="retry", result="uncertain"), ("b", "c")),
         (Outcome(status="outbox", result="misconfigured"), ("b", "c")),
         (Outcome(status="retry", result="unavailable", remaining=("c",)), ("c",)),
     ]
-    for outcome, left in tries:
-        assert outbox.settle(started, claim, outcome)
+    for outcome, left in attempts:
+        assert outbox.settle(started, token, outcome)
         [again] = outbox.claim()
-        claim = again.token
-        found = outbox.start(number, claim)
+        token = again.token
+        found = outbox.start(number, token)
         assert found is not None
         started = found
         assert started.message.remaining == left
-    assert outbox.settle(started, claim)
+    assert outbox.settle(started, token)
     assert outbox.row(number).remaining is None
 
 
-def test_a_replay_of_what_failed_goes_to_those_who_have_not_got_it(outbox: Outbox) -> None:
-    started, claim = outbox.started()
+def test_a_replay_is_sent_to_the_remaining_recipients_only(outbox: Outbox) -> None:
+    started, token = outbox.started()
     number = started.message.id
-    outbox.settle(started, claim, Outcome(status="retry", result="unavailable", remaining=("b",)))
+    outbox.settle(started, token, Outcome(status="retry", result="unavailable", remaining=("b",)))
     [again] = outbox.claim()
     second = outbox.start(number, again.token)
     assert second is not None
@@ -249,10 +265,10 @@ def test_a_replay_of_what_failed_goes_to_those_who_have_not_got_it(outbox: Outbo
     assert found.message.remaining == ("b",)
 
 
-def test_refusals_of_all_tries_are_kept(outbox: Outbox) -> None:
-    started, claim = outbox.started()
+def test_refused_recipients_of_all_attempts_are_stored(outbox: Outbox) -> None:
+    started, token = outbox.started()
     first = Outcome(status="retry", result="unavailable", refused={"a": "no", "b": "full"})
-    outbox.settle(started, claim, first)
+    outbox.settle(started, token, first)
     [again] = outbox.claim()
     second = outbox.start(started.message.id, again.token)
     assert second is not None
@@ -262,62 +278,103 @@ def test_refusals_of_all_tries_are_kept(outbox: Outbox) -> None:
     assert outbox.row(started.message.id).refused == refused
 
 
-# What providers say
+# Provider responses
 
 
 def replies(outbox: Outbox, parent: int) -> list[Any]:
     return list(outbox.execute("SELECT * FROM messages WHERE parent_id = :id", id=parent))
 
 
-@pytest.mark.parametrize(
-    ("sender", "recipient"), [("ACME", "ACME"), (None, "gateway")], ids=["named", "not named"]
-)
-def test_the_reply_is_kept_as_an_inbound_message(
-    outbox: Outbox, sender: str | None, recipient: str
-) -> None:
-    started, claim = outbox.started(sender=sender, subject="s")
-    reply = Reply('{"ok": true}', "application/json", 200)
-    outbox.settle(started, claim, Outcome(status="sent", result="accepted", reply=reply))
-    message = outbox.row(started.message.id)
-    [row] = replies(outbox, message.id)
-    assert (row.direction, row.status, row.body) == ("inbound", "received", '{"ok": true}')
-    assert (row.channel, row.agent, row.subject) == ("sms", "gateway", "s")
-    assert (row.sender, row.recipient) == (message.recipient, recipient)
-    assert row.conversation_id == message.conversation_id
-    assert outbox.events(row.id) == [(None, "received")]
+def test_the_reply_of_a_provider_is_stored_as_an_inbound_message(outbox: Outbox) -> None:
+    for sender, recipient in (("ACME", "ACME"), (None, "gateway")):
+        started, token = outbox.started(sender=sender, subject="s")
+        reply = Reply('{"ok": true}', "application/json", 200)
+        outbox.settle(started, token, Outcome(status="sent", result="accepted", reply=reply))
+        message = outbox.row(started.message.id)
+        [row] = replies(outbox, message.id)
+        assert (row.direction, row.status, row.body) == ("inbound", "received", '{"ok": true}')
+        assert (row.channel, row.agent, row.subject) == ("sms", "gateway", "s")
+        assert (row.sender, row.recipient) == (message.recipient, recipient)
+        assert row.conversation_id == message.conversation_id
+        assert outbox.events(row.id) == [(None, "received")]
 
 
-def test_no_reply_is_kept_of_who_does_not_hold_the_claim(
-    outbox: Outbox, loaded_agents: Agents
-) -> None:
-    started, claim = outbox.started()
+def test_no_reply_is_stored_under_a_stale_claim(outbox: Outbox, loaded_agents: Agents) -> None:
+    started, token = outbox.started()
     lose(outbox, loaded_agents, started.message.id)
     outcome = Outcome(status="failed", result="rejected", reply=Reply("no"))
-    assert not outbox.settle(started, claim, outcome)
+    assert not outbox.settle(started, token, outcome)
     assert replies(outbox, started.message.id) == []
 
 
-@pytest.mark.parametrize("odd", ["a\0b", "\0", "\ud800", "\udfff\ud800", "a\0\udc80"])
-def test_no_text_of_a_provider_can_stop_its_outcome_from_being_recorded(
-    outbox: Outbox, odd: str
-) -> None:
-    started, claim = outbox.started()
-    outcome = Outcome(
-        status="sent",
-        result="accepted",
-        code=odd,
-        detail=odd,
-        reason=odd,
-        provider_message_id=odd,
-        refused={"a@example.com": odd, odd: "no"},
-        reply=Reply(odd),
-    )
-    assert outbox.settle(started, claim, outcome)
-    row = outbox.row(started.message.id)
-    kept = "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in odd)
-    assert (row.reason, row.provider_message_id) == (kept, kept)
-    assert row.refused == {"a@example.com": kept, kept: "no"}
-    [attempt] = outbox.attempts(row.id)
-    assert (attempt.code, attempt.detail) == (kept, kept)
-    [reply] = replies(outbox, row.id)
-    assert reply.body == kept
+def test_text_that_postgresql_cannot_store_does_not_stop_a_settlement(outbox: Outbox) -> None:
+    for odd in ("a\0b", "\0", "\ud800", "\udfff\ud800", "a\0\udc80"):
+        started, token = outbox.started()
+        outcome = Outcome(
+            status="sent",
+            result="accepted",
+            code=odd,
+            detail=odd,
+            reason=odd,
+            provider_message_id=odd,
+            refused={"a@example.com": odd, odd: "no"},
+            reply=Reply(odd),
+        )
+        assert outbox.settle(started, token, outcome)
+        row = outbox.row(started.message.id)
+        stored = re.sub("[\0\ud800-\udfff]", "\ufffd", odd)
+        assert (row.reason, row.provider_message_id) == (stored, stored)
+        assert row.refused == {"a@example.com": stored, stored: "no"}
+        [attempt] = outbox.attempts(row.id)
+        assert (attempt.code, attempt.detail) == (stored, stored)
+        [reply] = replies(outbox, row.id)
+        assert reply.body == stored
+
+
+# Suppression
+
+
+def test_a_dead_recipient_is_suppressed_with_its_attempt(outbox: Outbox) -> None:
+    table: list[tuple[dict[str, Any], suppression.Key]] = [
+        ({}, ("phone", "+4915112345678")),
+        ({"channel": "mms", "recipient": "+4915112345679"}, ("phone", "+4915112345679")),
+        (
+            {"channel": "email", "recipient": "Ann <Ann@example.com>", "cc": ["bob@example.com"]},
+            ("email", "ann@example.com"),
+        ),
+    ]
+    for values, key in table:
+        started, token = outbox.started(**values)
+        assert outbox.settle(started, token, DEAD)
+        [entry] = suppression.find(outbox.connection, {key, ("email", "bob@example.com")}).values()
+        assert (entry.channel_family, entry.address) == key
+        assert (entry.reason, entry.detail) == ("dead_address", "5.1.1")
+        assert (entry.agent, entry.message_id) == ("gateway", started.message.id)
+        assert entry.created_by == "postroom"
+        row = outbox.row(started.message.id)
+        assert (row.status, row.error_code) == ("failed", "5.1.1")
+
+
+def test_an_existing_suppression_is_not_replaced(outbox: Outbox) -> None:
+    started, token = outbox.started()
+    key = ("phone", started.message.recipient)
+    entry, _ = suppression.add(outbox.connection, key, reason="opt_out", by="ann")
+    assert outbox.settle(started, token, DEAD)
+    assert [*suppression.find(outbox.connection, {key}).values()] == [entry]
+    assert outbox.status(started.message.id) == "failed"
+
+
+def test_a_stale_claim_suppresses_no_address(outbox: Outbox) -> None:
+    started, token = outbox.started()
+    assert not outbox.settle(started, token + 1, DEAD)
+    key = ("phone", started.message.recipient)
+    assert suppression.find(outbox.connection, {key}) == {}
+
+
+def test_a_suppression_outlives_its_message(outbox: Outbox) -> None:
+    started, token = outbox.started()
+    outbox.settle(started, token, DEAD)
+    outbox.execute("DELETE FROM messages")
+    key = ("phone", started.message.recipient)
+    [entry] = suppression.find(outbox.connection, {key}).values()
+    assert entry.message_id is None

@@ -36,7 +36,7 @@ def limiter(redis_url: str) -> Iterator[RateLimiter]:
 
 
 @pytest.fixture
-def carrier(outbox: Outbox, limiter: RateLimiter, loaded_agents: Agents) -> Deliverer:
+def deliverer(outbox: Outbox, limiter: RateLimiter, loaded_agents: Agents) -> Deliverer:
     return Deliverer(loaded_agents, limiter, QUEUE_LEASE)
 
 

@@ -13,7 +13,7 @@ from connectors.base import (
 from tests.app.outbox.driver import Outbox
 
 QUEUE_LEASE = timedelta(seconds=45)
-TRIES = 3
+MAX_ATTEMPTS = 3
 SECOND = timedelta(seconds=1)
 
 FILE = """
@@ -60,7 +60,7 @@ class Scripted(Connector[ConnectorSettings]):
         return answer
 
 
-def carry(outbox: Outbox, carrier: Deliverer, number: int, agent: str = "gateway") -> Any:
+def deliver(outbox: Outbox, deliverer: Deliverer, number: int, agent: str = "gateway") -> Any:
     """Claim the message and deliver it."""
     [claim] = [one for one in outbox.claim(**{agent: 100}) if one.message_id == number]
-    return carrier.deliver(agent, number, claim.token)
+    return deliverer.deliver(claim)

@@ -9,10 +9,11 @@ from app import db
 from app.agents import Agents
 from app.attachments import resolve as attachments
 from app.attachments.resolve import FETCH_TIMEOUT
-from app.outbox import settle as delivery
+from app.outbox.claim import Claim
 from app.outbox.deliver import Deliverer
+from app.outbox.start import start
 from connectors.base import Attachment
-from tests.app.outbox.deliver.scripted import Scripted, carry
+from tests.app.outbox.deliver.scripted import Scripted, deliver
 from tests.app.outbox.driver import Outbox
 from tests.doubles.file_server import Answer, Asked, FileServer, running
 
@@ -35,11 +36,11 @@ def one(outbox: Outbox, url: str, agent: str = "gateway") -> int:
 
 
 def test_the_provider_is_given_the_bytes(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted], server: FileServer
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted], server: FileServer
 ) -> None:
     server.files["/a"] = Answer(body=b"%PDF")
     number = one(outbox, f"{server.url}/a")
-    carry(outbox, carrier, number)
+    deliver(outbox, deliverer, number)
     assert outbox.status(number) == "sent"
     [given] = scripted.given
     assert [(file.name, file.content_type, file.content) for file in given.attachments] == [
@@ -58,7 +59,7 @@ def test_the_provider_is_given_the_bytes(
 )
 def test_without_its_file_a_message_is_not_sent(
     outbox: Outbox,
-    carrier: Deliverer,
+    deliverer: Deliverer,
     scripted: type[Scripted],
     server: FileServer,
     agent: str,
@@ -69,7 +70,7 @@ def test_without_its_file_a_message_is_not_sent(
 ) -> None:
     server.files["/a"] = answer
     number = one(outbox, f"{server.url}/a", agent)
-    carry(outbox, carrier, number, agent)
+    deliver(outbox, deliverer, number, agent)
     row = outbox.row(number)
     assert (row.status, row.error_code, row.attempts) == (status, code, 1)
     [attempt] = outbox.attempts(number)
@@ -77,21 +78,21 @@ def test_without_its_file_a_message_is_not_sent(
     assert scripted.given == []
 
 
-def test_a_file_that_is_there_the_next_time_goes_with_its_message(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted], server: FileServer
+def test_an_attachment_that_is_available_at_the_next_attempt_is_sent(
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted], server: FileServer
 ) -> None:
     server.files["/a"] = Answer(429)
     number = one(outbox, f"{server.url}/a")
-    retry = carry(outbox, carrier, number).retry
+    retry = deliver(outbox, deliverer, number).retry
     server.files["/a"] = Answer(body=b"there")
     outbox.move(number, due_at="0 seconds")
-    carrier.deliver("gateway", number, retry.claim)
+    deliverer.deliver(Claim(number, "gateway", retry.claim_token))
     assert outbox.status(number) == "sent"
     assert scripted.given[0].attachments[0].content == b"there"
 
 
 def test_a_storage_that_is_not_set_up_pauses_nobody(
-    outbox: Outbox, carrier: Deliverer, environment: pytest.MonkeyPatch
+    outbox: Outbox, deliverer: Deliverer, environment: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         environment.setenv(name, "/nowhere")
@@ -100,7 +101,7 @@ def test_a_storage_that_is_not_set_up_pauses_nobody(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.delenv(name, raising=False)
     number = one(outbox, "s3://bills/a.pdf")
-    carry(outbox, carrier, number)
+    deliver(outbox, deliverer, number)
     row = outbox.row(number)
     assert (row.status, row.error_code) == ("retry", "attachment_storage")
     assert outbox.execute("SELECT count(*) FROM agent_states WHERE paused").scalar_one() == 0
@@ -108,7 +109,7 @@ def test_a_storage_that_is_not_set_up_pauses_nobody(
 
 def test_a_defect_of_ours_is_no_doubt_about_the_sending(
     outbox: Outbox,
-    carrier: Deliverer,
+    deliverer: Deliverer,
     scripted: type[Scripted],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -117,7 +118,7 @@ def test_a_defect_of_ours_is_no_doubt_about_the_sending(
 
     monkeypatch.setattr(attachments.web, "fetch", defect)
     number = one(outbox, "https://files.example/a", "holding")
-    carry(outbox, carrier, number, "holding")
+    deliver(outbox, deliverer, number, "holding")
     row = outbox.row(number)
     assert (row.status, row.error_code) == ("retry", "defect")
     assert scripted.given == []
@@ -125,7 +126,7 @@ def test_a_defect_of_ours_is_no_doubt_about_the_sending(
 
 def test_no_connection_is_held_while_a_file_is_fetched(
     outbox: Outbox,
-    carrier: Deliverer,
+    deliverer: Deliverer,
     server: FileServer,
     connections_in_use: Callable[[], int],
 ) -> None:
@@ -137,26 +138,21 @@ def test_no_connection_is_held_while_a_file_is_fetched(
         return Answer()
 
     server.files["/a"] = fetched
-    carry(outbox, carrier, one(outbox, f"{server.url}/a"))
+    deliver(outbox, deliverer, one(outbox, f"{server.url}/a"))
     assert seen == [held]
 
 
-@pytest.mark.parametrize(
-    ("files", "longer"),
-    [
+def test_the_lease_covers_fetching_attachments_and_sending(
+    outbox: Outbox, loaded_agents: Agents
+) -> None:
+    lease = loaded_agents.send_lease("gateway")
+    table: list[tuple[list[Attachment], timedelta]] = [
         ([], timedelta(0)),
         ([Attachment("a", "text/plain", content=b"x")], timedelta(0)),
         ([Attachment("a", "text/plain", url="https://files.example/a")], FETCH_TIMEOUT),
-    ],
-    ids=["none", "content", "url"],
-)
-def test_a_message_is_held_for_as_long_as_fetching_and_sending_may_take(
-    outbox: Outbox, loaded_agents: Agents, files: list[Attachment], longer: timedelta
-) -> None:
-    number = outbox.one(attachments=files)
-    [claim] = outbox.claim()
-    lease = loaded_agents.send_lease("gateway")
-    with db.autocommit() as connection:
-        started = delivery.start(connection, number, claim.token, lease)
-    assert started is not None
-    assert started.lease == lease + longer
+    ]
+    for attachments, longer in table:
+        outbox.one(attachments=attachments)
+        with db.autocommit() as connection:
+            [started] = start(connection, outbox.claim(), lease)
+        assert started.lease == lease + longer

@@ -1,6 +1,7 @@
 """One message carried: what each answer of a provider makes of it."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from app import db
 from app.outbox.cancel import cancel
-from app.outbox.deliver import CELERY_RETRY_LIMIT, CeleryRetry, Deliverer
+from app.outbox.deliver import CeleryRetry, Deliverer
+from app.outbox.outcome import MAX_CELERY_WAIT
 from app.outbox.pause import resume_agent
 from connectors.base import (
     Accepted,
@@ -19,7 +21,7 @@ from connectors.base import (
     Unavailable,
     Uncertain,
 )
-from tests.app.outbox.deliver.scripted import QUEUE_LEASE, SECOND, TRIES, Scripted, carry
+from tests.app.outbox.deliver.scripted import MAX_ATTEMPTS, QUEUE_LEASE, SECOND, Scripted, deliver
 from tests.app.outbox.driver import Outbox
 
 
@@ -41,7 +43,7 @@ from tests.app.outbox.driver import Outbox
 )
 def test_each_answer_of_a_provider_has_its_outcome(
     outbox: Outbox,
-    carrier: Deliverer,
+    deliverer: Deliverer,
     scripted: type[Scripted],
     agent: str,
     answer: Any,
@@ -53,7 +55,7 @@ def test_each_answer_of_a_provider_has_its_outcome(
 ) -> None:
     scripted.answers = [answer]
     number = outbox.one(agent=agent)
-    done = carry(outbox, carrier, number, agent)
+    done = deliver(outbox, deliverer, number, agent)
 
     row = outbox.row(number)
     assert (row.status, row.attempts, row.error_code) == (status, attempts, code)
@@ -61,7 +63,7 @@ def test_each_answer_of_a_provider_has_its_outcome(
     if retry_seconds is None:
         assert done.retry is None
     else:
-        assert done.retry.claim == row.claim_token
+        assert done.retry.claim_token == row.claim_token
         low, high = (0.8, 1.2) if agent == "holding" else (1, 1)
         assert low * retry_seconds <= done.retry.wait.total_seconds() <= high * retry_seconds
         assert row.lease_until - row.due_at == QUEUE_LEASE
@@ -71,13 +73,13 @@ def test_each_answer_of_a_provider_has_its_outcome(
 
 
 def test_what_the_provider_says_is_kept(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     reply = Reply("thanks")
     refused = {"c@example.com": "550 no"}
     scripted.answers = [Accepted("p-7", "250", "queued", reply=reply, refused=refused)]
     number = outbox.one()
-    carry(outbox, carrier, number)
+    deliver(outbox, deliverer, number)
     row = outbox.row(number)
     assert (row.provider_message_id, row.refused) == ("p-7", refused)
     assert row.reason == "accepted, but not for c@example.com"
@@ -88,7 +90,7 @@ def test_what_the_provider_says_is_kept(
 
 
 def test_the_provider_is_called_while_no_connection_is_held(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     held = db.engine().pool.checkedout()  # type: ignore[attr-defined]
     seen = []
@@ -99,28 +101,28 @@ def test_the_provider_is_called_while_no_connection_is_held(
 
     scripted.answers = [send]
     number = outbox.one()
-    carry(outbox, carrier, number)
+    deliver(outbox, deliverer, number)
     assert seen == [(held, "sending")]
 
 
 def test_the_tries_of_a_message_are_bounded(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     refused = {"c@example.com": "no"}
     scripted.answers = [Unavailable("503", "busy", refused=refused)] * 9
     number = outbox.one()
     statuses, waits = [], []
-    for _ in range(TRIES):
-        done = carry(outbox, carrier, number)
+    for _ in range(MAX_ATTEMPTS):
+        done = deliver(outbox, deliverer, number)
         statuses.append(outbox.status(number))
         waits.append(done.retry and done.retry.wait)
         outbox.execute("UPDATE messages SET lease_until = NULL, due_at = now()")
     assert statuses == ["retry", "retry", "failed"]
     assert waits == [timedelta(seconds=4), None, None], "the second wait, 20 s, is for the scan"
     row = outbox.row(number)
-    assert row.reason == f"gave up after {TRIES} tries: 503: busy"
+    assert row.reason == f"gave up after {MAX_ATTEMPTS} attempts: 503: busy"
     assert row.refused == refused
-    assert len(outbox.attempts(number)) == len(scripted.given) == TRIES
+    assert len(outbox.attempts(number)) == len(scripted.given) == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -129,15 +131,15 @@ def test_the_tries_of_a_message_are_bounded(
         (timedelta(seconds=1), timedelta(seconds=4), True),
         (timedelta(0), timedelta(seconds=4), True),
         (timedelta(seconds=-5), timedelta(seconds=4), True),
-        (CELERY_RETRY_LIMIT, CELERY_RETRY_LIMIT, True),
-        (CELERY_RETRY_LIMIT + SECOND, CELERY_RETRY_LIMIT + SECOND, False),
+        (MAX_CELERY_WAIT, MAX_CELERY_WAIT, True),
+        (MAX_CELERY_WAIT + SECOND, MAX_CELERY_WAIT + SECOND, False),
         (timedelta(hours=2), timedelta(hours=2), False),
         (timedelta.max, timedelta(days=1), False),
     ],
 )
 def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter(
     outbox: Outbox,
-    carrier: Deliverer,
+    deliverer: Deliverer,
     scripted: type[Scripted],
     asked: timedelta,
     waits: timedelta,
@@ -145,7 +147,7 @@ def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter(
 ) -> None:
     scripted.answers = [Unavailable("429", retry_after=asked)]
     number = outbox.one()
-    done = carry(outbox, carrier, number)
+    done = deliver(outbox, deliverer, number)
     row = outbox.row(number)
     assert outbox.seconds_until(number, "due_at") == pytest.approx(waits.total_seconds(), abs=30)
     assert (row.lease_until is not None) == is_held
@@ -153,7 +155,7 @@ def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter(
 
 
 def test_the_retry_carries_on_with_those_who_have_not_got_it(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [
         Unavailable("451", remaining=("b", "c"), refused={"d": "no"}),
@@ -161,8 +163,8 @@ def test_the_retry_carries_on_with_those_who_have_not_got_it(
         Accepted(refused={"c": "no"}),
     ]
     number = outbox.one()
-    for _ in range(TRIES):
-        carry(outbox, carrier, number)
+    for _ in range(MAX_ATTEMPTS):
+        deliver(outbox, deliverer, number)
         outbox.execute(
             "UPDATE messages SET lease_until = NULL, due_at = now() WHERE status = 'retry'"
         )
@@ -175,32 +177,32 @@ def test_the_retry_carries_on_with_those_who_have_not_got_it(
 
 
 def test_who_is_misconfigured_is_paused_and_keeps_its_messages(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [Misconfigured("401", "wrong key")]
     first, second = outbox.store(2)
-    claimed = {one.message_id: one.number for one in outbox.claim()}
-    carrier.deliver("gateway", first, claimed[first])
-    carrier.deliver("gateway", second, claimed[second])
+    claims = {one.message_id: one for one in outbox.claim()}
+    deliverer.deliver(claims[first])
+    deliverer.deliver(claims[second])
     assert len(scripted.given) == 1, "the second was called back by the pause"
     for number in (first, second):
         row = outbox.row(number)
         assert (row.status, row.attempts, row.lease_until) == ("outbox", 0, None)
     state = outbox.execute("SELECT * FROM agent_states").one()
-    assert (state.agent, state.paused_agents, state.changed_by) == ("gateway", True, "postroom")
+    assert (state.agent, state.paused, state.changed_by) == ("gateway", True, "postroom")
     assert state.reason == "401: wrong key"
 
     resume_agent(outbox.connection, "gateway", by="ann")
-    carry(outbox, carrier, first)
+    deliver(outbox, deliverer, first)
     assert outbox.status(first) == "sent"
 
 
 def test_a_profile_that_is_configured_no_more_fails_its_message_alone(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     for agent in ("gateway", "limited"):
         number = outbox.one(agent=agent, profile="gone")
-        carry(outbox, carrier, number, agent)
+        deliver(outbox, deliverer, number, agent)
         row = outbox.row(number)
         assert (row.status, row.error_code) == ("failed", "profile")
         assert row.reason == f"profile: agent {agent} has no profile gone"
@@ -213,17 +215,19 @@ def test_a_profile_that_is_configured_no_more_fails_its_message_alone(
 
 @pytest.mark.parametrize("agent", ["gateway", "limited"])
 def test_a_doubled_or_late_task_does_nothing(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted], agent: str
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted], agent: str
 ) -> None:
-    number = outbox.one(agent=agent)
+    outbox.one(agent=agent)
     [claim] = outbox.claim(**{agent: 1})
-    results = [carrier.deliver(agent, number, claim.token + off).result for off in (1, -1, 0, 0)]
+    results = [
+        deliverer.deliver(replace(claim, token=claim.token + off)).result for off in (1, -1, 0, 0)
+    ]
     assert results == ["stale", "stale", "accepted", "stale"]
     assert len(scripted.given) == 1
 
 
 def test_of_two_workers_with_the_same_task_one_sends(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     sending, go_on = threading.Event(), threading.Event()
 
@@ -235,10 +239,10 @@ def test_of_two_workers_with_the_same_task_one_sends(
     scripted.answers = [send]
     number = outbox.one()
     [claim] = outbox.claim()
-    worker = threading.Thread(target=carrier.deliver, args=("gateway", number, claim.token))
+    worker = threading.Thread(target=deliverer.deliver, args=(claim,))
     worker.start()
     assert sending.wait(60)
-    assert carrier.deliver("gateway", number, claim.token).result == "stale"
+    assert deliverer.deliver(claim).result == "stale"
     assert cancel(outbox.connection, [number]) == []
     go_on.set()
     worker.join()
@@ -247,7 +251,7 @@ def test_of_two_workers_with_the_same_task_one_sends(
 
 
 def test_an_answer_after_the_lease_makes_no_retry(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     def send() -> SendError:
         outbox.at(number, "retry")
@@ -255,5 +259,5 @@ def test_an_answer_after_the_lease_makes_no_retry(
 
     scripted.answers = [send]
     number = outbox.one()
-    assert carry(outbox, carrier, number).retry is None
+    assert deliver(outbox, deliverer, number).retry is None
     assert outbox.attempts(number) == []

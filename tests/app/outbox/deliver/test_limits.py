@@ -9,44 +9,44 @@ import pytest
 from app.agents import Agents
 from app.limits import Capacity, RateLimiter
 from app.outbox.deliver import LIMITER_OUTAGE_WAIT, Deliverer
-from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, carry
+from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, deliver
 from tests.app.outbox.driver import Outbox
 
 
 def test_over_its_limit_a_message_waits_without_a_try(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     results = [
-        carry(outbox, carrier, number := outbox.one(agent="limited"), "limited").result
+        deliver(outbox, deliverer, number := outbox.one(agent="limited"), "limited").result
         for _ in range(3)
     ]
     assert results == ["accepted", "accepted", "limited"]
     row = outbox.row(number)
     assert (row.status, row.attempts, row.lease_until) == ("outbox", 0, None)
-    assert row.reason == "waits for the rate limit of limited"
+    assert row.reason == "deferred: limited is at its rate limit"
     assert 3000 < (outbox.seconds_until(number, "due_at") or 0) <= 3600
     assert outbox.attempts(number) == []
     assert len(scripted.given) == 2
 
 
 def test_the_limit_of_a_profile_holds_that_profile_back(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     results = {}
     for profile in ("eu", "eu", "default"):
         number = outbox.one(agent="limited", profile=profile)
-        results[number] = carry(outbox, carrier, number, "limited").result
+        results[number] = deliver(outbox, deliverer, number, "limited").result
     assert [*results.values()] == ["accepted", "limited", "accepted"]
     [_, late, _] = results
     assert (outbox.seconds_until(late, "due_at") or 0) > 80_000
 
 
 def test_over_its_limit_a_message_fails_where_its_agent_says_reject(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
-    assert carry(outbox, carrier, outbox.one(agent="strict"), "strict").result == "accepted"
+    assert deliver(outbox, deliverer, outbox.one(agent="strict"), "strict").result == "accepted"
     number = outbox.one(agent="strict")
-    assert carry(outbox, carrier, number, "strict").result == "limited"
+    assert deliver(outbox, deliverer, number, "strict").result == "limited"
     row = outbox.row(number)
     assert (row.status, row.attempts, row.error_code) == ("failed", 0, "rate_limited")
     assert outbox.attempts(number) == []
@@ -57,10 +57,12 @@ def test_while_redis_is_out_of_reach_no_limit_can_be_broken(
     outbox: Outbox, loaded_agents: Agents, scripted: type[Scripted], agent: str
 ) -> None:
     server = fakeredis.FakeServer()
-    carrier = Deliverer(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
+    deliverer = Deliverer(
+        loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE
+    )
     number = outbox.one(agent=agent)
     server.connected = False
-    assert carry(outbox, carrier, number, agent).result == "limited"
+    assert deliver(outbox, deliverer, number, agent).result == "limited"
     row = outbox.row(number)
     assert (row.status, row.attempts, row.lease_until) == ("outbox", 0, None)
     wait = LIMITER_OUTAGE_WAIT.total_seconds()
@@ -69,7 +71,7 @@ def test_while_redis_is_out_of_reach_no_limit_can_be_broken(
 
     server.connected = True
     outbox.move(number, due_at="-1 second")
-    assert carry(outbox, carrier, number, agent).result == "accepted"
+    assert deliver(outbox, deliverer, number, agent).result == "accepted"
 
 
 def test_who_has_no_limit_needs_no_redis(
@@ -77,13 +79,15 @@ def test_who_has_no_limit_needs_no_redis(
 ) -> None:
     server = fakeredis.FakeServer()
     server.connected = False
-    carrier = Deliverer(loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE)
-    assert carry(outbox, carrier, outbox.one()).result == "accepted"
+    deliverer = Deliverer(
+        loaded_agents, RateLimiter(fakeredis.FakeRedis(server=server)), QUEUE_LEASE
+    )
+    assert deliver(outbox, deliverer, outbox.one()).result == "accepted"
 
 
 def test_no_connection_is_held_while_redis_is_asked(
     outbox: Outbox,
-    carrier: Deliverer,
+    deliverer: Deliverer,
     scripted: type[Scripted],
     connections_in_use: Callable[[], int],
     monkeypatch: pytest.MonkeyPatch,
@@ -96,5 +100,5 @@ def test_no_connection_is_held_while_redis_is_asked(
         return take(*arguments, **named)
 
     monkeypatch.setattr(RateLimiter, "take", watched)
-    carry(outbox, carrier, outbox.one(agent="limited"), "limited")
+    deliver(outbox, deliverer, outbox.one(agent="limited"), "limited")
     assert seen == [held]

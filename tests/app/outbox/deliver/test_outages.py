@@ -21,7 +21,7 @@ from connectors.base import (
     Misconfigured,
     Unavailable,
 )
-from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, carry
+from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, deliver
 from tests.app.outbox.driver import Outbox
 from tests.servers import postgres
 
@@ -73,9 +73,9 @@ def test_an_answer_is_recorded_as_soon_as_postgresql_is_back(
     with db.autocommit() as connection:
         number = Outbox(connection).one()
         [claim] = Outbox(connection).claim()
-    carrier = Deliverer(agents(), limiter, QUEUE_LEASE)
+    deliverer = Deliverer(agents(), limiter, QUEUE_LEASE)
     with caplog.at_level(logging.WARNING):
-        done = carrier.deliver("gateway", number, claim.token)
+        done = deliverer.deliver(claim)
     assert len(pauses) >= 2
     assert "PostgreSQL is out of reach" in caplog.text
     with db.autocommit() as connection:
@@ -92,23 +92,23 @@ def test_an_answer_is_recorded_as_soon_as_postgresql_is_back(
 )
 def test_a_lost_connection_and_a_full_pool_are_outages_too(
     outbox: Outbox,
-    carrier: Deliverer,
+    deliverer: Deliverer,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    monkeypatch.setattr(delivery, "RECORD_AGAIN_SECONDS", 0)
-    real: Callable[..., Any] = delivery.delivery.settle
+    monkeypatch.setattr(delivery, "SETTLE_RETRY_SECONDS", 0)
+    real: Callable[..., Any] = delivery.settle
     calls = []
 
-    def settle(*given: Any) -> bool:
+    def settle(*given: Any) -> Any:
         calls.append(given)
         if len(calls) == 1:
             raise error
-        return bool(real(*given))
+        return real(*given)
 
-    monkeypatch.setattr(delivery.delivery, "settle", settle)
+    monkeypatch.setattr(delivery, "settle", settle)
     number = outbox.one()
-    carry(outbox, carrier, number)
+    deliver(outbox, deliverer, number)
     assert outbox.status(number) == "sent"
     assert len(calls) == 2
 
@@ -134,9 +134,9 @@ def test_an_answer_that_cannot_be_recorded_within_the_lease_is_given_up(
 
     scripted.answers = [send]
     with db.autocommit() as connection:
-        number = Outbox(connection).one()
+        Outbox(connection).one()
         [claim] = Outbox(connection).claim()
     lease = agents().send_lease("gateway").total_seconds()
     with pytest.raises(Exception, match=r"refused|closed"):
-        Deliverer(agents(), limiter, QUEUE_LEASE).deliver("gateway", number, claim.token)
+        Deliverer(agents(), limiter, QUEUE_LEASE).deliver(claim)
     assert lease <= clock[0] < lease + 40

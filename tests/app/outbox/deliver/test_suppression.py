@@ -8,7 +8,7 @@ from app import suppression
 from app.outbox.deliver import Deliverer
 from app.outbox.replay import replay
 from connectors.base import Rejected
-from tests.app.outbox.deliver.scripted import Scripted, carry
+from tests.app.outbox.deliver.scripted import Scripted, deliver
 from tests.app.outbox.driver import Outbox
 
 PHONE = "+4915112345678"
@@ -19,35 +19,30 @@ PHONE = "+4915112345678"
 )
 def test_the_connector_says_whether_its_recipient_is_suppressed_and_why(
     outbox: Outbox,
-    carrier: Deliverer,
+    deliverer: Deliverer,
     scripted: type[Scripted],
     suppress: bool | Literal["opt_out"],
     reason: suppression.Reason | None,
 ) -> None:
     scripted.answers = [Rejected("21610", "no", suppress=suppress)]
     number = outbox.one()
-    assert carry(outbox, carrier, number).result == "rejected"
+    assert deliver(outbox, deliverer, number).result == "rejected"
     found = suppression.find(outbox.connection, {("phone", PHONE)}).values()
     assert [(entry.reason, entry.detail) for entry in found] == (
         [(reason, "21610")] if reason else []
     )
     row = outbox.row(number)
     assert (row.status, row.error_code) == ("failed", "21610")
-    assert row.reason == (
-        "21610: no; its recipient is suppressed from now on" if reason else "21610: no"
-    )
+    assert row.reason == ("21610: no; recipient suppressed" if reason else "21610: no")
 
 
 @pytest.mark.parametrize("agent", ["gateway", "limited"])
 def test_what_waits_for_the_same_address_fails_without_a_try(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted], agent: str
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted], agent: str
 ) -> None:
     scripted.answers = [Rejected("21610", suppress=True)]
     _, second = outbox.store(2, agent=agent)
-    results = [
-        carrier.deliver(agent, claim.message_id, claim.token).result
-        for claim in outbox.claim(**{agent: 2})
-    ]
+    results = [deliverer.deliver(claim).result for claim in outbox.claim(**{agent: 2})]
     assert results == ["rejected", "suppressed"]
     row = outbox.row(second)
     assert (row.status, row.error_code, row.attempts) == ("failed", "suppressed", 0)
@@ -57,12 +52,12 @@ def test_what_waits_for_the_same_address_fails_without_a_try(
 
 
 def test_what_is_replayed_fails_again_without_a_try(
-    outbox: Outbox, carrier: Deliverer, scripted: type[Scripted]
+    outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [Rejected("21610", suppress=True)]
     number = outbox.one()
-    carry(outbox, carrier, number)
+    deliver(outbox, deliverer, number)
     replay(outbox.connection, [number])
-    assert carry(outbox, carrier, number).result == "suppressed"
+    assert deliver(outbox, deliverer, number).result == "suppressed"
     assert outbox.row(number).error_code == "suppressed"
     assert len(scripted.given) == 1
