@@ -5,8 +5,8 @@ from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 
 from app import logs
-from app.api.routes import messages
 from app.api.factory import create_app
+from app.api.routes import messages
 
 SMS = {"to": "+18045551234", "from": "+12016661234", "body": "hi"}
 
