@@ -1,7 +1,7 @@
-"""The tables.
+"""The database tables.
 
-Constraints and defaults live in the database, so that a plain INSERT of channel, recipient and
-body is a complete message. What a trigger does (events, NOTIFY) stands in the first migration.
+Constraints and defaults live in the database, so that an INSERT of channel, recipient and body is
+a complete message. The trigger that records events and notifies workers is in the first migration.
 """
 
 import uuid
@@ -45,7 +45,7 @@ def _one_of(column: str, values: Iterable[str]) -> str:
 
 
 class Base(DeclarativeBase):
-    """Every time is aware and in UTC, every text is unbounded, every id is an integer."""
+    """Timestamps are aware and in UTC, texts are unbounded, ids are integers."""
 
     type_annotation_map: ClassVar = {
         datetime: DateTime(timezone=True),
@@ -67,9 +67,9 @@ class Conversation(Base):
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     channel_family: Mapped[str]
-    participants: Mapped[list[str]] = mapped_column(doc="sorted, normalised, without repeats")
+    participants: Mapped[list[str]] = mapped_column(doc="sorted, normalised, distinct")
     read_up_to: Mapped[int] = mapped_column(
-        server_default="0", doc="the id of the last message that somebody has read"
+        server_default="0", doc="id of the last message marked as read"
     )
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -77,10 +77,10 @@ class Conversation(Base):
 class Message(Base):
     """One message, outbound or inbound.
 
-    `lease_until` is set while somebody holds the message: a task in the broker, a worker that
-    sends it, or a Celery retry that waits. A message is due when it waits, nobody holds it, and
-    `due_at` has come. `claim` goes up each time it is handed out, and whoever acts on it must
-    name that number.
+    `lease_until` is set while the message is in flight: a task in the broker, a worker that sends
+    it, or a waiting Celery retry. A message is due when it is waiting, not in flight, and `due_at`
+    has passed. `claim_token` is a fencing token: it increases with each claim, and every change of
+    a claimed message must name the current token.
     """
 
     __tablename__ = "messages"
@@ -124,13 +124,13 @@ class Message(Base):
             "messages_expiring",
             "expires_at",
             postgresql_where=text(
-                "expires_at IS NOT NULL AND status IN ('outbox', 'queued', 'retry')"
+                f"expires_at IS NOT NULL AND {_one_of('status', sorted(CANCELLABLE))}"
             ),
         ),
         Index(
             "messages_failed",
             "id",
-            postgresql_where=text("status IN ('failed', 'unknown', 'bounced')"),
+            postgresql_where=text(_one_of("status", sorted(FAILED))),
         ),
         Index("messages_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index("messages_recipient", "recipient", "id"),
@@ -173,7 +173,7 @@ class Message(Base):
     agent: Mapped[str | None]
     profile: Mapped[str] = mapped_column(server_default="default")
     status: Mapped[str] = mapped_column(server_default="outbox")
-    reason: Mapped[str | None] = mapped_column(doc="why it has this status")
+    reason: Mapped[str | None] = mapped_column(doc="the reason for this status")
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="2")
     sender: Mapped[str | None]
     recipient: Mapped[str]
@@ -187,7 +187,7 @@ class Message(Base):
     payload: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
     reference: Mapped[str | None]
-    submitted_by: Mapped[str | None] = mapped_column(doc="the name of the API token")
+    submitted_by: Mapped[str | None] = mapped_column(doc="name of the API token, or of the operator")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     send_at: Mapped[datetime | None] = mapped_column(doc="the earliest time the caller asked for")
     due_at: Mapped[datetime] = mapped_column(
@@ -197,25 +197,25 @@ class Message(Base):
     claim_token: Mapped[int] = mapped_column(Integer, server_default="0")
     lease_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(
-        Integer, server_default="0", doc="since it was accepted, or last replayed"
+        Integer, server_default="0", doc="attempts since the message was accepted or replayed"
     )
     remaining: Mapped[list[str] | None] = mapped_column(
-        doc="recipients still to be served after a try that reached only some"
+        doc="recipients that remain after an attempt that reached only some"
     )
     refused: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     provider_message_id: Mapped[str | None]
     error_code: Mapped[str | None]
     sent_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None] = mapped_column(doc="when nothing was left to do for us")
+    finished_at: Mapped[datetime | None] = mapped_column(doc="when Postroom had nothing left to do")
     inbound_key: Mapped[str | None] = mapped_column(
-        doc="of an inbound message: what its provider repeats it by"
+        doc="identifies repeats of an inbound message"
     )
     conversation_id: Mapped[int | None] = mapped_column(ForeignKey("conversations.id"))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
 
 
 class Attachment(Base):
-    """A file of a message, by its bytes or by the address to fetch it at."""
+    """An attachment, by its content or by the URL to fetch it from."""
 
     __tablename__ = "attachments"
     __table_args__ = (
@@ -230,11 +230,11 @@ class Attachment(Base):
     content_type: Mapped[str] = mapped_column(server_default="application/octet-stream")
     content: Mapped[bytes | None] = mapped_column(LargeBinary)
     url: Mapped[str | None] = mapped_column(doc="http://, https:// or s3://bucket/key")
-    sha256: Mapped[str | None] = mapped_column(doc="of the content, in hexadecimal")
+    sha256: Mapped[str | None] = mapped_column(doc="of the content, hexadecimal")
 
 
 class Attempt(Base):
-    """One call to a provider, and what came of it."""
+    """One call to a provider and its outcome."""
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -249,12 +249,12 @@ class Attempt(Base):
     outcome: Mapped[str]
     code: Mapped[str | None]
     detail: Mapped[str | None]
-    duration_ms: Mapped[int | None] = mapped_column(Integer, doc="NULL where the worker was lost")
+    duration_ms: Mapped[int | None] = mapped_column(Integer, doc="NULL if the worker was lost")
     finished_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class MessageEvent(Base):
-    """One change of a message's status. Written by a trigger, so that none is forgotten."""
+    """One change of a message's status, recorded by a trigger."""
 
     __tablename__ = "message_events"
     __table_args__ = (Index("message_events_message", "message_id"),)
@@ -268,7 +268,7 @@ class MessageEvent(Base):
 
 
 class Suppression(Base):
-    """An address that is not written to any more; see `app.suppression`."""
+    """A suppressed address; see `app.suppression`."""
 
     __tablename__ = "suppressions"
     __table_args__ = (
@@ -291,7 +291,7 @@ class Suppression(Base):
 
 
 class Receipt(Base):
-    """What a provider said of a message that it took; see `app.outbox.receipts`."""
+    """A delivery receipt of a provider; see `app.outbox.receipts`."""
 
     __tablename__ = "receipts"
     __table_args__ = (
@@ -304,7 +304,7 @@ class Receipt(Base):
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     agent: Mapped[str]
-    key: Mapped[str] = mapped_column(doc="what the provider repeats this receipt by")
+    key: Mapped[str] = mapped_column(doc="identifies repeats of this receipt")
     kind: Mapped[str]
     message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
     message_uid: Mapped[uuid.UUID | None] = mapped_column(Uuid)
@@ -314,14 +314,14 @@ class Receipt(Base):
     detail: Mapped[str | None]
     payload: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     pending: Mapped[bool] = mapped_column(
-        server_default=text("true"), doc="whether its message cannot take it yet"
+        server_default=text("true"), doc="whether it waits for its message"
     )
-    occurred_at: Mapped[datetime | None] = mapped_column(doc="as the provider says")
+    occurred_at: Mapped[datetime | None] = mapped_column(doc="as reported by the provider")
     received_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class Poll(Base):
-    """A message whose provider must be asked what became of it; see `app.inbound.polling`."""
+    """A message whose provider must be polled for its status; see `app.inbound.polling`."""
 
     __tablename__ = "polls"
     __table_args__ = (Index("polls_due", "agent", "due_at"),)
@@ -330,12 +330,12 @@ class Poll(Base):
         ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True
     )
     agent: Mapped[str]
-    polls: Mapped[int] = mapped_column(Integer, server_default="0", doc="that were made")
+    polls: Mapped[int] = mapped_column(Integer, server_default="0", doc="number of polls so far")
     due_at: Mapped[datetime]
 
 
 class AgentState(Base):
-    """Whether an agent sends. One without a row does."""
+    """Whether an agent is paused. An agent without a row is not."""
 
     __tablename__ = "agent_states"
 
@@ -347,7 +347,7 @@ class AgentState(Base):
 
 
 class SchedulerState(Base):
-    """Whether anything is sent at all, and when the last scan was. A single row."""
+    """Whether the scheduler is running, and the time of the last scan. A single row."""
 
     __tablename__ = "scheduler_state"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
@@ -360,7 +360,7 @@ class SchedulerState(Base):
 
 
 class ApiToken(Base):
-    """A credential of an application. Several may share a name, so that one can be rotated."""
+    """A credential of an application. Several tokens may share a name, for rotation."""
 
     __tablename__ = "api_tokens"
     __table_args__ = (Index("api_tokens_name", "name"),)
@@ -368,7 +368,7 @@ class ApiToken(Base):
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     name: Mapped[str]
     hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True, doc="SHA-256 of the token")
-    hint: Mapped[str] = mapped_column(doc="the first characters, to recognise it by")
+    hint: Mapped[str] = mapped_column(doc="its first characters, to recognise it")
     scopes: Mapped[list[str]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime | None]
@@ -377,12 +377,12 @@ class ApiToken(Base):
 
 
 class IdempotencyKey(Base):
-    """The first answer to a request, kept to be given again."""
+    """The stored response to a request with an Idempotency-Key."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("idempotency_keys_created", "created_at"),)
 
-    client: Mapped[str] = mapped_column(primary_key=True, doc="the name of the API token")
+    client: Mapped[str] = mapped_column(primary_key=True, doc="name of the API token, or of the operator")
     key: Mapped[str] = mapped_column(primary_key=True)
     request_hash: Mapped[bytes] = mapped_column(LargeBinary)
     status: Mapped[int] = mapped_column(SmallInteger)

@@ -1,6 +1,6 @@
-"""The Celery side of Postroom: scan, deliver, poll, collect, maintenance. Nothing imports it.
+"""The Celery app: scan, deliver, poll, mailboxes, maintenance.
 
-`celery -A tasks worker|beat|flower` starts here.
+`celery -A tasks worker|beat|flower` starts here. No other package imports it.
 """
 
 from typing import Any
@@ -25,5 +25,5 @@ celery.steps["worker"].add(Leader)
 
 @setup_logging.connect
 def configure_logs(**_: Any) -> None:
-    """Logs look alike in all processes: with a receiver here, Celery sets up none of its own."""
+    """Log as all processes do. With this receiver, Celery does not set up logging of its own."""
     logs.configure()

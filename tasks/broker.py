@@ -1,4 +1,4 @@
-"""Redis as Celery's broker, as far as Postroom has to correct it."""
+"""A correction of kombu's Redis transport, without which a broker outage ends the worker."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 
 
 class Channel(redis.Channel):
-    """Remembers where Redis is.
+    """A channel that remembers the address of Redis.
 
-    Celery 5.7.0 closes a broken connection with `collect()` before it restores what was
-    reserved but not begun, such as a retry that waits; `collect()` has by then forgotten the
-    address, and the worker ends with "'NoneType' object has no attribute 'hostname'".
+    Celery 5.7.0 closes a broken connection with `collect()` before it restores reserved tasks,
+    such as a waiting retry. `collect()` has cleared the address by then, and the worker exits with
+    "'NoneType' object has no attribute 'hostname'".
     """
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
@@ -29,9 +29,11 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
+    """The Redis transport with the corrected channel."""
+
     Channel = Channel
 
 
 def install() -> None:
-    """Have every redis:// and rediss:// broker of this process use `Transport`."""
+    """Use `Transport` for all redis:// and rediss:// brokers of this process."""
     TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = f"{__name__}:Transport"

@@ -61,14 +61,26 @@ def upgrade() -> None:
     op.alter_column("attempts", "claim", new_column_name="claim_token")
     op.add_column("messages", sa.Column("send_at", sa.DateTime(timezone=True), nullable=True))
     op.execute("ALTER INDEX messages_held RENAME TO messages_in_flight")
-    op.execute("ALTER INDEX messages_dead RENAME TO messages_failed")
+    op.drop_index("messages_dead", "messages")
+    op.create_index(
+        "messages_failed",
+        "messages",
+        ["id"],
+        postgresql_where=sa.text("status IN ('bounced', 'failed', 'unknown')"),
+    )
     for function in (WAITING_STATUS, IS_UNROUTED, FIRST_DUE, FIND_SUPPRESSIONS):
         op.execute(function)
 
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION find_suppressions, first_due, is_unrouted, waiting_status")
-    op.execute("ALTER INDEX messages_failed RENAME TO messages_dead")
+    op.drop_index("messages_failed", "messages")
+    op.create_index(
+        "messages_dead",
+        "messages",
+        ["id"],
+        postgresql_where=sa.text("status IN ('failed', 'unknown', 'bounced')"),
+    )
     op.execute("ALTER INDEX messages_in_flight RENAME TO messages_held")
     op.drop_column("messages", "send_at")
     op.alter_column("attempts", "claim_token", new_column_name="claim")

@@ -151,8 +151,8 @@ def test_the_lease_covers_fetching_attachments_and_sending(
         ([Attachment("a", "text/plain", content=b"x")], timedelta(0)),
         ([Attachment("a", "text/plain", url="https://files.example/a")], FETCH_TIMEOUT),
     ]
-    for attachments, longer in table:
-        outbox.one(attachments=attachments)
+    for files, longer in table:
+        outbox.one(attachments=files)
         with db.autocommit() as connection:
             [started] = start(connection, outbox.claim(), lease)
         assert started.lease == lease + longer
