@@ -29,10 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from app.outbox.states import (
-    ATTEMPT_OUTCOMES,
-    OUTBOUND_STATUSES,
-)
+from app.outbox.states import ATTEMPT_OUTCOMES, CANCELLABLE, FAILED, OUTBOUND_STATUSES
 from connectors.base import Channel
 
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
