@@ -22,6 +22,7 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(INSTALLED) ## Measure speed
 	$(BIN)/python -m bench $(BENCH_ARGUMENTS)

@@ -184,7 +184,7 @@ class Message(Base):
     payload: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
     reference: Mapped[str | None]
-    submitted_by: Mapped[str | None] = mapped_column(doc="name of the API token, or of the operator")
+    submitted_by: Mapped[str | None] = mapped_column(doc="name of the token or operator")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     send_at: Mapped[datetime | None] = mapped_column(doc="the earliest time the caller asked for")
     due_at: Mapped[datetime] = mapped_column(
@@ -379,7 +379,7 @@ class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("idempotency_keys_created", "created_at"),)
 
-    client: Mapped[str] = mapped_column(primary_key=True, doc="name of the API token, or of the operator")
+    client: Mapped[str] = mapped_column(primary_key=True, doc="name of the token or operator")
     key: Mapped[str] = mapped_column(primary_key=True)
     request_hash: Mapped[bytes] = mapped_column(LargeBinary)
     status: Mapped[int] = mapped_column(SmallInteger)
