@@ -13,6 +13,8 @@ import pytest
 
 from connectors.base import OutboundMessage
 from connectors.toolkit.http import HttpClient, HttpSettings
+from sandbox.client import RunningSandbox
+from tests.doubles.client import running_doubles
 
 
 @dataclass
@@ -189,3 +191,16 @@ def make_client(tight_limits: dict[str, Any]) -> Iterator[Callable[..., HttpClie
 @pytest.fixture
 def client(make_client: Callable[..., HttpClient]) -> HttpClient:
     return make_client()
+
+
+@pytest.fixture(scope="session")
+def doubles_process() -> Iterator[RunningSandbox]:
+    with running_doubles() as running:
+        yield running
+
+
+@pytest.fixture
+def doubles(doubles_process: RunningSandbox) -> RunningSandbox:
+    """The simulated providers, which have received nothing yet."""
+    doubles_process.clear()
+    return doubles_process

@@ -1,4 +1,4 @@
-"""Connectors to Twilio as a test has it answer, and as the sandbox plays it."""
+"""Connectors for a scripted Twilio and for the simulated one."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Received, WebhookRequest
-from connectors.twilio.connector import Twilio, TwilioSettings
-from sandbox.client import RunningSandbox, running_sandbox
-from tests.connectors.twilio.calls import TOKEN
+from connectors.twilio.connector import Twilio
+from connectors.twilio.settings import TwilioSettings
+from tests.connectors.twilio.webhook_requests import TOKEN
 
 ACCOUNT = "AC" + "a" * 32
 CREATED = json.dumps({"sid": "SM" + "b" * 32, "status": "queued", "error_code": None}).encode()
@@ -17,7 +16,7 @@ CREATED = json.dumps({"sid": "SM" + "b" * 32, "status": "queued", "error_code": 
 
 @pytest.fixture
 def make_twilio(provider, tight_limits) -> Iterator[Callable[..., Twilio]]:
-    """Connectors whose Twilio is `provider`, which takes everything at first."""
+    """Returns connectors for `provider`, which accepts every message unless told otherwise."""
     made: list[Twilio] = []
 
     def make(**settings: Any) -> Twilio:
@@ -38,35 +37,23 @@ def make_twilio(provider, tight_limits) -> Iterator[Callable[..., Twilio]]:
         twilio.close()
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
 @pytest.fixture
-def at_sandbox(sandbox: RunningSandbox, make_twilio) -> Callable[..., Twilio]:
-    """Connectors whose Twilio is the sandbox."""
-    sandbox.clear()
+def make_simulated(doubles, make_twilio) -> Callable[..., Twilio]:
+    """Returns connectors for the simulated Twilio."""
 
     def make(**settings: Any) -> Twilio:
         patient = {f"{limit}_timeout_seconds": 30 for limit in ("connect", "read", "total")}
-        return make_twilio(**{"base_url": f"{sandbox.http_url}/twilio", **patient, **settings})
+        return make_twilio(**{"base_url": f"{doubles.http_url}/twilio", **patient, **settings})
 
     return make
 
 
 @pytest.fixture
 def make_receiver() -> Callable[..., Twilio]:
-    """Connectors that only listen."""
+    """Returns connectors that only receive webhooks."""
 
     def make(**settings: Any) -> Twilio:
         given = {"account_sid": ACCOUNT, "auth_token": TOKEN, "sender": "+15005550006"}
         return Twilio(TwilioSettings(**{**given, **settings}))
 
     return make
-
-
-@pytest.fixture
-def receive(make_receiver) -> Callable[[WebhookRequest], Received]:
-    return make_receiver().receive

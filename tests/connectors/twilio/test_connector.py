@@ -1,30 +1,29 @@
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from queue import SimpleQueue
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from pydantic import ValidationError
 
-from connectors.base import Attachment, Rejected, Uncertain
-from connectors.twilio.connector import Twilio
-from tests.connectors.twilio.calls import TOKEN
+from connectors.base import (
+    Attachment,
+    Misconfigured,
+    Rejected,
+    Unavailable,
+    Uncertain,
+    WebhookRequest,
+)
+from tests.connectors.sending import outcome
 
 SERVICE = "MG" + "d" * 32
+API_KEY = {"api_key_sid": "SK" + "c" * 32, "api_key_secret": "sandbox-api-key-secret"}
 PATH = f"/2010-04-01/Accounts/AC{'a' * 32}/Messages.json"
+FILE = Attachment("a", "image/png", url="https://files.test/a.png?a=1&b=2")
 
 
-@pytest.fixture
-def sent_parameters(make_message, provider) -> Callable[..., list[tuple[str, str]]]:
-    """What `twilio` puts into the form of one message."""
-
-    def sent(twilio: Twilio, **message: Any) -> list[tuple[str, str]]:
-        twilio.send(make_message(**message))
-        return parse_qsl(provider.received[-1].body.decode(), keep_blank_values=True)
-
-    return sent
-
-
-def test_an_sms_goes_out_as_twilio_wants_it(make_twilio, make_message, provider):
+def test_sms_is_posted_as_a_form(make_twilio, make_message, provider):
     accepted = make_twilio().send(make_message(recipient="+14155552671", body="Hé & = ☕"))
 
     assert (accepted.provider_message_id, accepted.code) == ("SM" + "b" * 32, "201")
@@ -40,96 +39,75 @@ def test_an_sms_goes_out_as_twilio_wants_it(make_twilio, make_message, provider)
     )
 
 
-def test_the_slash_at_the_end_of_the_address_is_not_doubled(make_twilio, make_message, provider):
+def test_trailing_slash_of_the_base_url_is_ignored(make_twilio, make_message, provider):
     make_twilio(base_url=f"{provider.url}/").send(make_message())
 
     assert provider.received[0].path == PATH
 
 
-@pytest.mark.parametrize(
-    ("settings", "message", "expected"),
-    [
-        ({"sender": None, "messaging_service_sid": SERVICE}, {}, {"MessagingServiceSid": SERVICE}),
+def test_parameters_come_from_settings_and_message(make_twilio, make_message, provider):
+    own = "https://postroom.example/status"
+    common = {"To": "+12015550123", "From": "+15005550006", "Body": "Your code is 4711"}
+    table: list[tuple[dict[str, Any], dict[str, Any], dict[str, str | None]]] = [
+        # settings, message, parameters besides the common ones
         (
-            {"messaging_service_sid": SERVICE},
+            {"sender": None, "messaging_service_sid": SERVICE},
             {},
-            {"From": "+15005550006", "MessagingServiceSid": SERVICE},
+            {"From": None, "MessagingServiceSid": SERVICE},
         ),
+        ({"messaging_service_sid": SERVICE}, {}, {"MessagingServiceSid": SERVICE}),
         ({}, {"sender": "Shop"}, {"From": "Shop"}),
         (
             {},
             {"sender": "whatsapp:+15005550001", "recipient": "whatsapp:+12015550123"},
             {"From": "whatsapp:+15005550001", "To": "whatsapp:+12015550123"},
         ),
-        ({"validity_period_seconds": 60}, {}, {"From": "+15005550006", "ValidityPeriod": "60"}),
-        ({}, {"body": ""}, {"From": "+15005550006", "Body": None}),
+        ({"validity_period_seconds": 60}, {}, {"ValidityPeriod": "60"}),
+        ({}, {"body": ""}, {"Body": None}),
         (
-            {"status_callback": "https://postroom.example/api/webhooks/twilio/status"},
+            {"status_callback": own},
             {},
-            {
-                "From": "+15005550006",
-                "StatusCallback": "https://postroom.example/api/webhooks/twilio/status"
-                "?message_uid=018f-uid-1#rc=5&rp=all",
-            },
+            {"StatusCallback": f"{own}?message_uid=018f-uid-1#rc=5&rp=all"},
         ),
         (
-            {"status_callback": "https://postroom.example/status?a=1"},
+            {"status_callback": f"{own}?a=1"},
             {},
-            {
-                "From": "+15005550006",
-                "StatusCallback": "https://postroom.example/status?a=1"
-                "&message_uid=018f-uid-1#rc=5&rp=all",
-            },
+            {"StatusCallback": f"{own}?a=1&message_uid=018f-uid-1#rc=5&rp=all"},
         ),
-    ],
-)
-def test_settings_and_message_make_the_parameters(
-    make_twilio, sent_parameters, settings, message, expected
-):
-    usual = {"To": "+12015550123", "Body": "Your code is 4711"}
-    wanted = {name: value for name, value in {**usual, **expected}.items() if value is not None}
-
-    assert dict(sent_parameters(make_twilio(**settings), **message)) == wanted
-
-
-def test_files_go_by_address(make_twilio, sent_parameters):
-    files = ["https://files.test/cat.png?a=1&b=2", "https://files.test/dog.png"]
-    attachments = tuple(Attachment("file", "image/png", url=url) for url in files)
-
-    sent = sent_parameters(make_twilio(), channel="mms", attachments=attachments)
-
-    assert [value for name, value in sent if name == "MediaUrl"] == files
+    ]
+    failures = []
+    for settings, message, changes in table:
+        make_twilio(**settings).send(make_message(**message))
+        sent = dict(parse_qsl(provider.received[-1].body.decode(), keep_blank_values=True))
+        expected = {name: value for name, value in {**common, **changes}.items() if value}
+        if sent != expected:
+            failures.append((settings, message, sent))
+    assert not failures
 
 
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [
-        ({"body": "ё" * 1600}, None),
-        ({"body": "ё" * 1601}, "content_too_long"),
-        ({"attachments": (Attachment("a", "image/png", url="https://f.test/a"),) * 10}, None),
-        (
-            {"attachments": (Attachment("a", "image/png", url="https://f.test/a"),) * 11},
-            "too_many_attachments",
-        ),
-    ],
-)
-def test_what_is_above_a_limit_is_refused_before_it_is_sent(
-    make_twilio, make_message, provider, message, code
-):
+def test_attachments_are_sent_as_urls(make_twilio, make_message, provider):
+    other = Attachment("b", "image/png", url="https://files.test/b.png")
+
+    make_twilio().send(make_message(channel="mms", attachments=(FILE, other)))
+
+    sent = parse_qsl(provider.received[0].body.decode())
+    assert [value for name, value in sent if name == "MediaUrl"] == [FILE.url, other.url]
+
+
+def test_message_above_a_limit_is_rejected_before_it_is_sent(make_twilio, make_message, provider):
     twilio = make_twilio()
 
-    if code is None:
-        twilio.send(make_message(**message))
-    else:
-        with pytest.raises(Rejected, match=code):
-            twilio.send(make_message(**message))
+    twilio.send(make_message(body="ё" * 1600, attachments=(FILE,) * 10))
+    with pytest.raises(Rejected, match=r"content_too_long: body: 1601 .* maximum is 1600"):
+        twilio.send(make_message(body="ё" * 1601))
+    with pytest.raises(Rejected, match=r"too_many_attachments: attachments: 11 .* maximum is 10"):
+        twilio.send(make_message(attachments=(FILE,) * 11))
 
-    assert len(provider.received) == (code is None)
+    assert len(provider.received) == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "sid"),
-    [
+def test_success_status_is_an_acceptance_whatever_the_body(make_twilio, make_message, provider):
+    table = [
         (201, b'{"sid": "MM1", "status": "accepted", "from": null}', "MM1"),
         (200, b'{"sid": "SM1"}', "SM1"),
         (201, b'{"sid": "%s"}' % (b"x" * 1000), "x" * 255),
@@ -139,52 +117,137 @@ def test_what_is_above_a_limit_is_refused_before_it_is_sent(
         (201, b'["SM1"]', None),
         (201, b'{"sid": "SM', None),
         (201, b"", None),
-    ],
-)
-def test_a_success_status_is_a_promise_whatever_the_body(
-    make_twilio, make_message, provider, status, body, sid
+    ]
+    twilio = make_twilio()
+    failures = []
+    for status, body, sid in table:
+        provider.answer(status, body)
+        accepted = twilio.send(make_message())
+        if (accepted.provider_message_id, accepted.code) != (sid, str(status)):
+            failures.append((status, body, accepted))
+    assert not failures
+
+
+def test_request_without_an_answer_is_uncertain(make_twilio, make_message, provider):
+    for misbehave in (provider.hang, provider.reset):
+        misbehave()
+        with pytest.raises(Uncertain):
+            make_twilio().send(make_message())
+
+    assert len(provider.received) == 2
+
+
+# With the simulated Twilio
+
+
+def test_simulated_twilio_accepts_every_kind_of_message(make_simulated, make_message, doubles):
+    table: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        # settings, message, prefix of the message's id
+        ({}, {}, "SM"),
+        ({"auth_token": None, **API_KEY}, {}, "SM"),
+        ({"auth_token": "for webhooks only", **API_KEY}, {}, "SM"),
+        ({"sender": None, "messaging_service_sid": SERVICE}, {"sender": None}, "SM"),
+        ({}, {"sender": "Shop"}, "SM"),
+        ({"sender": "whatsapp:+15005550006"}, {"recipient": "whatsapp:+12015550123"}, "SM"),
+        (
+            {"validity_period_seconds": 36_000},
+            {"channel": "mms", "body": "", "attachments": (FILE,) * 10},
+            "MM",
+        ),
+    ]
+    failures = []
+    for settings, fields, prefix in table:
+        message = make_message(**fields)
+        sid = make_simulated(**settings).send(message).provider_message_id
+        record = doubles.received(kind="twilio")[-1]
+        received = (record["message_id"], record["to"], record["content"], record["media"])
+        urls = [attachment.url for attachment in message.attachments]
+        if received != (sid, message.recipient, message.body, urls) or sid[:2] != prefix:
+            failures.append((settings, fields, record))
+    assert not failures
+
+
+def test_simulated_twilio_rejects_with_its_codes(make_simulated, make_message):
+    other_account = {"account_sid": "AC" + "0" * 32, "auth_token": None, **API_KEY}
+    table: list[tuple[dict[str, Any], dict[str, Any], type, str]] = [
+        ({"auth_token": "wrong"}, {}, Misconfigured, "20003"),
+        (other_account, {}, Misconfigured, "20404"),
+        ({}, {"recipient": "+12"}, Rejected, "21211"),
+        ({}, {"sender": "much too long a name"}, Rejected, "21212"),
+        ({}, {"recipient": "whatsapp:+12015550123"}, Rejected, "63007"),
+        ({}, {"body": ""}, Rejected, "21602"),
+    ]
+    failures = []
+    for settings, message, kind, code in table:
+        error = outcome(make_simulated(**settings), make_message(**message))
+        if (type(error), error.code) != (kind, code):
+            failures.append((settings, message, error))
+    assert not failures
+
+
+def test_message_can_be_sent_again_when_twilio_is_no_longer_busy(
+    make_simulated, make_message, doubles
 ):
-    provider.answer(status, body)
+    body = {"code": 20429, "message": "Too Many Requests", "status": 429}
+    doubles.control("*", {"status": 429, "body": body}, kind="twilio", times=1)
+    twilio, message = make_simulated(), make_message()
 
-    accepted = make_twilio().send(make_message())
+    with pytest.raises(Unavailable, match="20429"):
+        twilio.send(message)
+    twilio.send(message)
 
-    assert (accepted.provider_message_id, accepted.code) == (sid, str(status))
+    assert doubles.count()["total"] == 1
 
 
-@pytest.mark.parametrize("misbehaviour", ["hang", "reset"])
-def test_silence_after_the_request_leaves_it_uncertain(
-    make_twilio, make_message, provider, misbehaviour
+@pytest.fixture
+def next_request(provider) -> Callable[[Any], WebhookRequest]:
+    """Returns the next request that the simulated Twilio makes to `provider`, as a webhook."""
+    arrived: SimpleQueue[WebhookRequest] = SimpleQueue()
+    answer = provider.behave
+
+    def behave(handler: Any) -> None:
+        received = provider.received[-1]
+        headers = {name.lower(): value for name, value in received.headers.items()}
+        url = provider.url + received.path
+        now = datetime.now(UTC)
+        arrived.put(WebhookRequest("status", received.method, url, headers, received.body, now))
+        answer(handler)
+
+    provider.behave = behave
+    return lambda kind: replace(arrived.get(timeout=30), kind=kind)
+
+
+def test_simulated_twilio_reports_the_status_of_each_message(
+    make_simulated, make_message, provider, next_request
 ):
-    getattr(provider, misbehaviour)()
+    twilio = make_simulated(status_callback=f"{provider.url}/status")
+    for to, last, code, suppress in [
+        ("+12015550123", "delivered", None, False),
+        ("+15005553003", "bounced", "30003", False),
+        ("+15005553005", "bounced", "30005", True),
+    ]:
+        sid = twilio.send(make_message(recipient=to)).provider_message_id
 
-    with pytest.raises(Uncertain):
-        make_twilio().send(make_message())
-    assert len(provider.received) == 1
+        receipts = [twilio.receive(next_request("status")).items[0] for _ in range(3)]
+
+        assert [receipt.kind for receipt in receipts] == ["queued", "sent", last]
+        assert {receipt.provider_message_id for receipt in receipts} == {sid}
+        assert {receipt.message_uid for receipt in receipts} == {"018f-uid-1"}
+        assert (receipts[-1].code, receipts[-1].suppress) == (code, suppress)
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"account_sid": "SK" + "a" * 32}, "account_sid"),
-        ({"auth_token": ""}, "auth_token"),
-        ({"auth_token": "two\nlines"}, "auth_token"),
-        ({"auth_token": None}, "auth_token: missing"),
-        ({"api_key_sid": "SK" + "c" * 32}, "only one is set"),
-        ({"api_key_secret": "s"}, "only one is set"),
-        ({"sender": None}, "sender: missing"),
-        ({"sender": ""}, "sender"),
-        ({"messaging_service_sid": "MG1"}, "messaging_service_sid"),
-        ({"base_url": "https://api.twilio.com?x"}, "no query"),
-        ({"status_callback": "https://post_room.example/status"}, "underscore"),
-        ({"status_callback": "/status"}, "status_callback"),
-        ({"validity_period_seconds": 0}, "validity_period_seconds"),
-        ({"validity_period_seconds": 36_001}, "validity_period_seconds"),
-        ({"webhook_auth_tokens": ["a", "b", "c"]}, "webhook_auth_tokens"),
-        ({"webhook_auth_tokens": [""]}, "webhook_auth_tokens"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused_at_once(make_twilio, settings, said):
-    with pytest.raises(ValidationError, match=said) as refused:
-        make_twilio(**settings)
+def test_inbound_message_from_the_simulated_twilio_is_read(
+    make_receiver, doubles, provider, next_request
+):
+    incoming = {
+        "url": f"{provider.url}/inbound?a=1",
+        "Body": "Да 👋",
+        "OptOutType": "START",
+        "MediaUrl": ["https://api.twilio.com/cat.png"],
+    }
 
-    assert TOKEN not in str(refused.value)
+    doubles.session.post(f"{doubles.http_url}/twilio/_inbound", json=incoming, timeout=30)
+
+    [message] = make_receiver().receive(next_request("inbound")).items
+    assert (message.body, message.keyword, message.channel) == ("Да 👋", "start", "mms")
+    assert message.attachments[0].url == "https://api.twilio.com/cat.png"

@@ -1,7 +1,6 @@
-"""What Twilio calls us with, signed or not."""
+"""Webhook requests as Twilio makes them."""
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -43,19 +42,23 @@ SMS = {
 }
 
 
-def call(
+def post(
     url: str, signature: str | None, body: bytes, *, kind: Any = "status", **headers: str
 ) -> WebhookRequest:
-    """A POST of a form, where the headers say nothing else; `_` in their names stands for `-`."""
-    given = {"content-type": FORM, "x-twilio-signature": signature}
-    given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    present = {name: value for name, value in given.items() if value is not None}
+    """Return a POST request, by default of a form; `_` in a header name stands for `-`."""
+    defaults = {"content-type": FORM, "x-twilio-signature": signature}
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    present = {name: value for name, value in {**defaults, **given}.items() if value is not None}
     return WebhookRequest(kind, "POST", url, present, body, datetime(2026, 11, 2, tzinfo=UTC))
+
+
+def sign(text: str) -> str:
+    return base64.b64encode(hmac.digest(TOKEN.encode(), text.encode(), "sha1")).decode()
 
 
 def signed(
     fields: Mapping[str, str], *, kind: Any = "status", url: str = f"{BASE}/status"
 ) -> WebhookRequest:
+    """Return a correctly signed POST request of a form."""
     text = url + "".join(name + fields[name] for name in sorted(fields))
-    digest = hmac.digest(TOKEN.encode(), text.encode(), hashlib.sha1)
-    return call(url, base64.b64encode(digest).decode(), urlencode(fields).encode(), kind=kind)
+    return post(url, sign(text), urlencode(fields).encode(), kind=kind)
