@@ -1,4 +1,4 @@
-"""The papers say what the program is."""
+"""The documentation matches the program."""
 
 import json
 import re
@@ -14,10 +14,11 @@ from app.attachments.errors import ERRORS
 from app.cli import main
 from app.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
-PAPERS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -27,7 +28,7 @@ def _variable(name: str, field: FieldInfo) -> str:
 
 
 def _shown(value: object) -> str:
-    """A default as somebody would write it into the environment."""
+    """Return a default as it is written in the environment."""
     match value:
         case None:
             return "none"
@@ -42,7 +43,7 @@ def _shown(value: object) -> str:
 
 
 def _configuration_table() -> dict[str, tuple[str, str]]:
-    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.+?) \| (.+?) \|$", README.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.+?) \| (.+?) \|$", CONFIGURATION.read_text(), re.M)
     return {variable: (default, meaning) for variable, default, meaning in rows}
 
 
@@ -54,28 +55,28 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
     assert {variable: row[0] for variable, row in _configuration_table().items()} == expected
 
 
-def _anchors(paper: Path) -> set[str]:
-    """The names that a reader of GitHub can jump to."""
-    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", paper.read_text()), re.MULTILINE)
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
-def test_every_relative_link_leads_somewhere(paper: Path) -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", paper.read_text()))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_has_a_target(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text()))
     assert links
     broken = []
     for link in links:
         if link.startswith("https://"):
             continue
         path, _, anchor = link.partition("#")
-        target = (paper.parent / path).resolve() if path else paper
+        target = (page.parent / path).resolve() if path else page
         if not target.is_file() or (anchor and anchor not in _anchors(target)):
             broken.append(link)
     assert broken == []
 
 
-def test_every_dependency_has_its_line_with_a_reason() -> None:
+def test_every_dependency_is_listed_with_a_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     wanted = {re.split(r"[^A-Za-z0-9-]", line)[0] for group in groups for line in group}
@@ -102,18 +103,18 @@ def _commands(command: click.Command, words: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("command", _commands(main, ("postroom",)))
-def test_every_command_is_mentioned(command: str) -> None:
+def test_every_command_is_documented(command: str) -> None:
     text = " ".join((README.read_text() + OPERATIONS.read_text()).split())
     assert re.search(rf"\b{re.escape(command)}\b", text)
 
 
-def test_each_reason_to_have_no_attachment_is_explained() -> None:
+def test_every_attachment_error_is_documented() -> None:
     rows = re.findall(r"^\| `(attachment_.+)` \| (.+) \| (.+) \|$", OPERATIONS.read_text(), re.M)
     assert rows == [(row.code, row.outcome.__name__.lower(), row.meaning) for row in ERRORS]
 
 
-def test_the_example_of_agents_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [example] = re.findall(r"^```toml\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+def test_the_example_of_agents_toml_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [example] = re.findall(r"^```toml\n(.*?)^```", CONFIGURATION.read_text(), re.M | re.S)
     file = tmp_path / "agents.toml"
     file.write_text(example)
     for name in ("SMTP_PASSWORD", "SMS_KEY"):
