@@ -113,7 +113,9 @@ def test_every_attachment_error_is_documented() -> None:
     assert rows == [(row.code, row.outcome.__name__.lower(), row.meaning) for row in ERRORS]
 
 
-def test_the_example_of_agents_toml_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_agents_toml_is_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     [example] = re.findall(r"^```toml\n(.*?)^```", CONFIGURATION.read_text(), re.M | re.S)
     file = tmp_path / "agents.toml"
     file.write_text(example)

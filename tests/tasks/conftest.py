@@ -1,4 +1,4 @@
-"""Celery's side against a real Redis, its queues read as the broker holds them."""
+"""Celery against a real Redis, whose queues the tests read."""
 
 import base64
 import json
@@ -12,16 +12,16 @@ import redis
 
 @dataclass(frozen=True)
 class Queues:
-    """What waits in the broker."""
+    """The queues in the broker."""
 
     client: "redis.Redis"
 
     def raw(self, agent: str) -> list[bytes]:
-        """The messages in the queue of an agent, oldest first, as they were written."""
+        """Return the raw tasks in the queue of an agent, oldest first."""
         return self.client.lrange(f"postroom:deliver.{agent}", 0, -1)[::-1]
 
     def arguments(self, agent: str) -> list[list[Any]]:
-        """The arguments of the tasks in the queue of an agent, oldest first."""
+        """Return the arguments of the tasks in the queue of an agent, oldest first."""
         bodies = [base64.b64decode(json.loads(raw)["body"]) for raw in self.raw(agent)]
         return [json.loads(body)[0] for body in bodies]
 

@@ -1,4 +1,4 @@
-"""Maintenance: what comes of receipts and of rows that are old."""
+"""Maintenance: early receipts are matched and old rows purged."""
 
 from typing import Any
 
@@ -22,20 +22,20 @@ def outbox(connection: Connection) -> Outbox:
     return Outbox(connection)
 
 
-def keep(outbox: Outbox, key: str, **fields: Any) -> None:
-    said = Receipt(**{"key": key, "kind": "delivered", "provider_message_id": "p-1", **fields})
-    receipts.store(outbox.connection, "gateway", [said], "sms")
+def store(outbox: Outbox, key: str, **fields: Any) -> None:
+    receipt = Receipt(**{"key": key, "kind": "delivered", "provider_message_id": "p-1", **fields})
+    receipts.store(outbox.connection, "gateway", [receipt], "sms")
 
 
 def keys(outbox: Outbox) -> list[str]:
     return list(outbox.execute("SELECT key FROM receipts ORDER BY key").scalars())
 
 
-def test_a_receipt_that_was_committed_as_its_message_was_settled_finds_it(
+def test_a_receipt_that_raced_with_the_settlement_is_matched(
     maintenance: Any, outbox: Outbox
 ) -> None:
     number = outbox.one()
-    keep(outbox, "early")
+    store(outbox, "early")
     outbox.at(number, "sent")
     outbox.execute(
         "UPDATE messages SET provider_message_id = 'p-1', sent_at = now() WHERE id = :id", id=number
@@ -52,7 +52,7 @@ def test_a_receipt_that_was_committed_as_its_message_was_settled_finds_it(
         ("0", "9999 days", ["orphan", "ours"]),
     ],
 )
-def test_a_receipt_that_never_found_its_message_goes_with_retention(
+def test_unmatched_receipts_are_purged_after_the_retention(
     maintenance: Any,
     outbox: Outbox,
     environment: pytest.MonkeyPatch,
@@ -65,18 +65,18 @@ def test_a_receipt_that_never_found_its_message_goes_with_retention(
     environment.setenv("POSTROOM_RETENTION_DAYS", days)
     settings.cache_clear()
     uid = str(outbox.row(outbox.one()).uid)
-    keep(outbox, "ours", message_uid=uid)
-    keep(outbox, "orphan")
+    store(outbox, "ours", message_uid=uid)
+    store(outbox, "orphan")
     outbox.execute("UPDATE receipts SET received_at = now() - CAST(:age AS interval)", age=age)
     maintenance()
     assert keys(outbox) == left
 
 
-def test_a_message_that_ended_long_ago_goes_with_its_receipts_and_polls(
+def test_an_old_message_is_purged_with_its_receipts_and_polls(
     maintenance: Any, outbox: Outbox
 ) -> None:
     number = outbox.at(outbox.one(), "sent")
-    keep(outbox, "ours", message_uid=str(outbox.row(number).uid), kind="opened")
+    store(outbox, "ours", message_uid=str(outbox.row(number).uid), kind="opened")
     outbox.execute(
         "INSERT INTO polls (message_id, agent, due_at) VALUES (:id, 'gateway', now())", id=number
     )

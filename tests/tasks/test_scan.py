@@ -1,4 +1,4 @@
-"""The scan: from what is due in PostgreSQL to tasks in Redis."""
+"""The scan: due messages in PostgreSQL become tasks in Redis."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +16,7 @@ from app.outbox.store import store
 from app.submission.submission import Submission
 from tests.servers import free_port
 
-SECRET = "the-body-nobody-may-see"
+SECRET = "secret-content"
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def statuses(connection: Connection) -> list[str]:
     return list(connection.execute(text("SELECT status FROM messages ORDER BY id")).scalars())
 
 
-def test_a_task_carries_the_message_id_and_the_claim_and_nothing_of_the_message(
+def test_a_task_carries_message_id_and_claim_token_and_no_content(
     scan: Any, queues: Any, connection: Connection
 ) -> None:
     [message_id] = put(metadata={"secret": SECRET}, sender="+12025550199")
@@ -51,14 +51,14 @@ def test_a_task_carries_the_message_id_and_the_claim_and_nothing_of_the_message(
     assert statuses(connection) == ["queued"]
 
 
-def test_tasks_stand_in_the_order_of_priority_and_age(scan: Any, queues: Any) -> None:
+def test_tasks_are_published_by_priority_and_age(scan: Any, queues: Any) -> None:
     [late, early] = put(2, priority=3)
     [urgent] = put(priority=0)
     assert scan().queued == 3
     assert [arguments[0] for arguments in queues.arguments("gateway")] == [urgent, late, early]
 
 
-def test_no_more_is_queued_than_the_window_holds(
+def test_no_more_than_max_in_flight_is_queued(
     scan: Any, queues: Any, connection: Connection
 ) -> None:
     put(6)
@@ -68,7 +68,7 @@ def test_no_more_is_queued_than_the_window_holds(
     assert sorted(statuses(connection)) == ["outbox"] * 2 + ["queued"] * 4
 
 
-def test_only_as_many_as_the_rate_limit_lets_go_are_queued(
+def test_no_more_than_the_rate_limit_allows_is_queued(
     agents_file: Any, scan: Any, queues: Any
 ) -> None:
     agents_file.write_text(
@@ -81,9 +81,7 @@ def test_only_as_many_as_the_rate_limit_lets_go_are_queued(
 
 
 @pytest.mark.parametrize("paused", ["agent", "scheduler"])
-def test_nothing_is_queued_while_paused_and_all_of_it_afterwards(
-    scan: Any, queues: Any, paused: str
-) -> None:
+def test_nothing_is_queued_during_a_pause(scan: Any, queues: Any, paused: str) -> None:
     put()
     with db.transaction() as connection:
         if paused == "agent":
@@ -99,7 +97,7 @@ def test_nothing_is_queued_while_paused_and_all_of_it_afterwards(
     assert scan().queued == 1
 
 
-def test_a_second_scan_at_the_same_time_leaves_it_to_the_first(scan: Any) -> None:
+def test_only_one_scan_runs_at_a_time(scan: Any) -> None:
     put()
     with db.transaction() as first:
         claims.lock(first)
@@ -107,7 +105,7 @@ def test_a_second_scan_at_the_same_time_leaves_it_to_the_first(scan: Any) -> Non
     assert scan().queued == 1
 
 
-def test_an_unreachable_broker_claims_nothing(
+def test_nothing_is_claimed_while_redis_is_down(
     scan: Any, connection: Connection, environment: pytest.MonkeyPatch
 ) -> None:
     from app.limits import limiter
@@ -124,13 +122,13 @@ def test_an_unreachable_broker_claims_nothing(
 
 @pytest.fixture
 def full(queues: Any) -> Iterator[Any]:
-    """A Redis that answers but takes nothing more."""
+    """A Redis without free memory."""
     queues.client.config_set("maxmemory", 1)
     yield queues
     queues.client.config_set("maxmemory", 0)
 
 
-def test_what_the_broker_does_not_take_is_due_again(
+def test_messages_whose_tasks_could_not_be_published_are_due_again(
     scan: Any, full: Any, connection: Connection
 ) -> None:
     put(3)

@@ -1,5 +1,4 @@
-"""What a scan costs depends on what it takes, and a start on its message: not on what else there
-is."""
+"""The plans of hot statements: their cost depends on what they change, not on what is stored."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -42,7 +42,7 @@ def deliverer(outbox: Outbox, limiter: RateLimiter, loaded_agents: Agents) -> De
 
 @pytest.fixture
 def connections_in_use(connection: Connection) -> Callable[[], int]:
-    """How many connections to PostgreSQL this process is using, that of the test among them."""
+    """Count the connections to PostgreSQL in use by this process, that of the test included."""
     return lambda: sum(
         engine.pool.checkedout() for engine in (db.engine(), db._autocommit_engine())
     )

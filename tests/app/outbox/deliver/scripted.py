@@ -1,4 +1,4 @@
-"""A connector that does what the test says, and the agents that use it."""
+"""A connector with scripted answers, and the agents that use it."""
 
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -38,7 +38,7 @@ over_limit = "reject"
 
 
 class Scripted(Connector[ConnectorSettings]):
-    """Does what the test says, and keeps what it was given."""
+    """Gives the answers of the test and records the messages."""
 
     Settings = ConnectorSettings
     channels = frozenset({"sms"})

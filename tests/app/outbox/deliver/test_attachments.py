@@ -1,4 +1,4 @@
-"""Messages with files to fetch: what becomes of them, and of what they hold meanwhile."""
+"""Deliver messages whose attachments must be fetched."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -35,7 +35,7 @@ def one(outbox: Outbox, url: str, agent: str = "gateway") -> int:
     return outbox.one(agent=agent, attachments=[file])
 
 
-def test_the_provider_is_given_the_bytes(
+def test_fetched_content_is_sent(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted], server: FileServer
 ) -> None:
     server.files["/a"] = Answer(body=b"%PDF")
@@ -57,7 +57,7 @@ def test_the_provider_is_given_the_bytes(
         (Answer(body=b"x", length_bytes=9), "retry", "unavailable", "attachment_unavailable"),
     ],
 )
-def test_without_its_file_a_message_is_not_sent(
+def test_a_message_is_not_sent_without_its_attachment(
     outbox: Outbox,
     deliverer: Deliverer,
     scripted: type[Scripted],
@@ -91,7 +91,7 @@ def test_an_attachment_that_is_available_at_the_next_attempt_is_sent(
     assert scripted.given[0].attachments[0].content == b"there"
 
 
-def test_a_storage_that_is_not_set_up_pauses_nobody(
+def test_misconfigured_storage_pauses_no_agent(
     outbox: Outbox, deliverer: Deliverer, environment: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -107,7 +107,7 @@ def test_a_storage_that_is_not_set_up_pauses_nobody(
     assert outbox.execute("SELECT count(*) FROM agent_states WHERE paused").scalar_one() == 0
 
 
-def test_a_defect_of_ours_is_no_doubt_about_the_sending(
+def test_a_defect_before_the_send_is_not_uncertain(
     outbox: Outbox,
     deliverer: Deliverer,
     scripted: type[Scripted],
@@ -124,7 +124,7 @@ def test_a_defect_of_ours_is_no_doubt_about_the_sending(
     assert scripted.given == []
 
 
-def test_no_connection_is_held_while_a_file_is_fetched(
+def test_no_connection_is_held_while_an_attachment_is_fetched(
     outbox: Outbox,
     deliverer: Deliverer,
     server: FileServer,

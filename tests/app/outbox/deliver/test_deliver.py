@@ -1,4 +1,4 @@
-"""One message carried: what each answer of a provider makes of it."""
+"""Deliver one message: each answer of a provider leads to its status."""
 
 import threading
 from dataclasses import replace
@@ -41,7 +41,7 @@ from tests.app.outbox.driver import Outbox
     ],
     ids=lambda value: repr(value) if isinstance(value, Exception | Accepted) else str(value),
 )
-def test_each_answer_of_a_provider_has_its_outcome(
+def test_each_answer_of_a_provider_leads_to_its_status(
     outbox: Outbox,
     deliverer: Deliverer,
     scripted: type[Scripted],
@@ -72,7 +72,7 @@ def test_each_answer_of_a_provider_has_its_outcome(
     assert len(scripted.given) == 1
 
 
-def test_what_the_provider_says_is_kept(
+def test_the_response_of_the_provider_is_stored(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     reply = Reply("thanks")
@@ -89,7 +89,7 @@ def test_what_the_provider_says_is_kept(
     assert replies.scalar_one() == "thanks"
 
 
-def test_the_provider_is_called_while_no_connection_is_held(
+def test_no_connection_is_held_while_the_provider_is_called(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     held = db.engine().pool.checkedout()  # type: ignore[attr-defined]
@@ -105,7 +105,7 @@ def test_the_provider_is_called_while_no_connection_is_held(
     assert seen == [(held, "sending")]
 
 
-def test_the_tries_of_a_message_are_bounded(
+def test_a_message_fails_after_its_last_attempt(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     refused = {"c@example.com": "no"}
@@ -118,7 +118,9 @@ def test_the_tries_of_a_message_are_bounded(
         waits.append(done.retry and done.retry.wait)
         outbox.execute("UPDATE messages SET lease_until = NULL, due_at = now()")
     assert statuses == ["retry", "retry", "failed"]
-    assert waits == [timedelta(seconds=4), None, None], "the second wait, 20 s, is for the scan"
+    assert waits == [timedelta(seconds=4), None, None], (
+        "the second wait, 20 s, is too long for Celery"
+    )
     row = outbox.row(number)
     assert row.reason == f"gave up after {MAX_ATTEMPTS} attempts: 503: busy"
     assert row.refused == refused
@@ -137,7 +139,7 @@ def test_the_tries_of_a_message_are_bounded(
         (timedelta.max, timedelta(days=1), False),
     ],
 )
-def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter(
+def test_retry_after_can_lengthen_a_wait_but_not_shorten_it(
     outbox: Outbox,
     deliverer: Deliverer,
     scripted: type[Scripted],
@@ -154,7 +156,7 @@ def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter(
     assert done.retry == (CeleryRetry(waits, row.claim_token) if is_held else None)
 
 
-def test_the_retry_carries_on_with_those_who_have_not_got_it(
+def test_a_retry_is_sent_to_the_remaining_recipients_only(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [
@@ -176,7 +178,7 @@ def test_the_retry_carries_on_with_those_who_have_not_got_it(
 # Misconfigured
 
 
-def test_who_is_misconfigured_is_paused_and_keeps_its_messages(
+def test_a_misconfigured_agent_is_paused_and_keeps_its_messages(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [Misconfigured("401", "wrong key")]
@@ -184,7 +186,7 @@ def test_who_is_misconfigured_is_paused_and_keeps_its_messages(
     claims = {one.message_id: one for one in outbox.claim()}
     deliverer.deliver(claims[first])
     deliverer.deliver(claims[second])
-    assert len(scripted.given) == 1, "the second was called back by the pause"
+    assert len(scripted.given) == 1, "the pause recalled the second"
     for number in (first, second):
         row = outbox.row(number)
         assert (row.status, row.attempts, row.lease_until) == ("outbox", 0, None)
@@ -197,7 +199,7 @@ def test_who_is_misconfigured_is_paused_and_keeps_its_messages(
     assert outbox.status(first) == "sent"
 
 
-def test_a_profile_that_is_configured_no_more_fails_its_message_alone(
+def test_a_removed_profile_fails_only_its_own_messages(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     for agent in ("gateway", "limited"):
@@ -210,11 +212,11 @@ def test_a_profile_that_is_configured_no_more_fails_its_message_alone(
     assert outbox.execute("SELECT count(*) FROM agent_states").scalar_one() == 0
 
 
-# Whose task it is
+# Repeated tasks
 
 
 @pytest.mark.parametrize("agent", ["gateway", "limited"])
-def test_a_doubled_or_late_task_does_nothing(
+def test_a_repeated_or_late_task_does_nothing(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted], agent: str
 ) -> None:
     outbox.one(agent=agent)
@@ -226,7 +228,7 @@ def test_a_doubled_or_late_task_does_nothing(
     assert len(scripted.given) == 1
 
 
-def test_of_two_workers_with_the_same_task_one_sends(
+def test_only_one_of_two_workers_with_the_same_task_sends(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     sending, go_on = threading.Event(), threading.Event()
@@ -250,7 +252,7 @@ def test_of_two_workers_with_the_same_task_one_sends(
     assert len(scripted.given) == 1
 
 
-def test_an_answer_after_the_lease_makes_no_retry(
+def test_an_answer_after_the_lease_causes_no_retry(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     def send() -> SendError:

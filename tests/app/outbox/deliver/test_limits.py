@@ -1,4 +1,4 @@
-"""Over a rate limit a message is not tried, and nothing is lost by it."""
+"""A message over a rate limit waits without an attempt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, deliver
 from tests.app.outbox.driver import Outbox
 
 
-def test_over_its_limit_a_message_waits_without_a_try(
+def test_a_message_over_the_limit_waits_without_an_attempt(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     results = [
@@ -29,7 +29,7 @@ def test_over_its_limit_a_message_waits_without_a_try(
     assert len(scripted.given) == 2
 
 
-def test_the_limit_of_a_profile_holds_that_profile_back(
+def test_the_limit_of_a_profile_applies_to_that_profile_only(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     results = {}
@@ -41,7 +41,7 @@ def test_the_limit_of_a_profile_holds_that_profile_back(
     assert (outbox.seconds_until(late, "due_at") or 0) > 80_000
 
 
-def test_over_its_limit_a_message_fails_where_its_agent_says_reject(
+def test_a_message_over_the_limit_fails_with_over_limit_reject(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     assert deliver(outbox, deliverer, outbox.one(agent="strict"), "strict").result == "accepted"
@@ -53,7 +53,7 @@ def test_over_its_limit_a_message_fails_where_its_agent_says_reject(
 
 
 @pytest.mark.parametrize("agent", ["limited", "strict"])
-def test_while_redis_is_out_of_reach_no_limit_can_be_broken(
+def test_no_limit_is_exceeded_while_redis_is_down(
     outbox: Outbox, loaded_agents: Agents, scripted: type[Scripted], agent: str
 ) -> None:
     server = fakeredis.FakeServer()
@@ -74,7 +74,7 @@ def test_while_redis_is_out_of_reach_no_limit_can_be_broken(
     assert deliver(outbox, deliverer, number, agent).result == "accepted"
 
 
-def test_who_has_no_limit_needs_no_redis(
+def test_an_agent_without_limits_needs_no_redis(
     outbox: Outbox, loaded_agents: Agents, scripted: type[Scripted]
 ) -> None:
     server = fakeredis.FakeServer()
@@ -85,7 +85,7 @@ def test_who_has_no_limit_needs_no_redis(
     assert deliver(outbox, deliverer, outbox.one()).result == "accepted"
 
 
-def test_no_connection_is_held_while_redis_is_asked(
+def test_no_connection_is_held_while_the_rate_limit_is_checked(
     outbox: Outbox,
     deliverer: Deliverer,
     scripted: type[Scripted],

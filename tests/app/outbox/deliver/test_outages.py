@@ -1,4 +1,4 @@
-"""PostgreSQL goes away while a provider is being talked to."""
+"""PostgreSQL goes down while a message is being sent."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ from tests.servers import postgres
 def own_postgres(
     scripted: type[Scripted], environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Any]:
-    """A PostgreSQL of this test alone, migrated, which `app.db` uses."""
+    """A migrated PostgreSQL server for this test alone."""
     with postgres(tmp_path / "own") as server:
         environment.setenv("DATABASE_URL", server.url)
         migrate.upgrade()
@@ -47,7 +47,7 @@ def own_postgres(
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_an_answer_is_recorded_as_soon_as_postgresql_is_back(
+def test_the_outcome_is_recorded_once_postgresql_is_back(
     own_postgres: Any,
     limiter: RateLimiter,
     scripted: type[Scripted],
@@ -63,7 +63,7 @@ def test_an_answer_is_recorded_as_soon_as_postgresql_is_back(
     pauses: list[float] = []
 
     def sleep(seconds: float) -> None:
-        """Instead of waiting, PostgreSQL comes back after the second try."""
+        """Start PostgreSQL again instead of the second wait."""
         pauses.append(seconds)
         if len(pauses) == 2:
             own_postgres.start()
@@ -90,7 +90,7 @@ def test_an_answer_is_recorded_as_soon_as_postgresql_is_back(
     [InterfaceError("", None, Exception("connection already closed")), PoolTimeoutError("no room")],
     ids=lambda error: type(error).__name__,
 )
-def test_a_lost_connection_and_a_full_pool_are_outages_too(
+def test_lost_connections_and_a_full_pool_count_as_outages(
     outbox: Outbox,
     deliverer: Deliverer,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,7 +113,7 @@ def test_a_lost_connection_and_a_full_pool_are_outages_too(
     assert len(calls) == 2
 
 
-def test_an_answer_that_cannot_be_recorded_within_the_lease_is_given_up(
+def test_the_worker_gives_up_recording_after_the_lease(
     own_postgres: Any,
     limiter: RateLimiter,
     scripted: type[Scripted],

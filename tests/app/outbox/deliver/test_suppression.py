@@ -1,4 +1,4 @@
-"""An address that a provider calls dead or unwilling is not written to again."""
+"""An address that a provider reports as dead or unwilling gets no further messages."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ PHONE = "+4915112345678"
 @pytest.mark.parametrize(
     ("suppress", "reason"), [(True, "dead_address"), ("opt_out", "opt_out"), (False, None)]
 )
-def test_the_connector_says_whether_its_recipient_is_suppressed_and_why(
+def test_a_rejection_can_suppress_its_recipient(
     outbox: Outbox,
     deliverer: Deliverer,
     scripted: type[Scripted],
@@ -37,7 +37,7 @@ def test_the_connector_says_whether_its_recipient_is_suppressed_and_why(
 
 
 @pytest.mark.parametrize("agent", ["gateway", "limited"])
-def test_what_waits_for_the_same_address_fails_without_a_try(
+def test_waiting_messages_to_the_same_address_fail_without_an_attempt(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted], agent: str
 ) -> None:
     scripted.answers = [Rejected("21610", suppress=True)]
@@ -51,7 +51,7 @@ def test_what_waits_for_the_same_address_fails_without_a_try(
     assert len(scripted.given) == 1
 
 
-def test_what_is_replayed_fails_again_without_a_try(
+def test_a_replay_to_a_suppressed_address_fails_without_an_attempt(
     outbox: Outbox, deliverer: Deliverer, scripted: type[Scripted]
 ) -> None:
     scripted.answers = [Rejected("21610", suppress=True)]
