@@ -47,7 +47,7 @@ QUEUES = (
     "scan",
     "maintenance",
     "poll",
-    "collect",
+    "mailboxes",
     *(agent.queue for agent in agents().by_name.values()),
 )
 task_queues = [Queue(name) for name in QUEUES]
@@ -106,8 +106,8 @@ beat_schedule = {
         for code in polled_agents(agents())
     },
     **{
-        f"collect {code}": {
-            "task": "collect",
+        f"mailboxes {code}": {
+            "task": "mailboxes",
             "args": (code,),
             "schedule": settings().mailbox_seconds,
             "options": {"expires": settings().mailbox_seconds},

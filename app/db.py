@@ -1,5 +1,6 @@
-"""The engines of this process and the two ways to use them."""
+"""Connections to PostgreSQL, and the values that it can store."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -9,19 +10,21 @@ from sqlalchemy import Connection, Engine, create_engine
 
 from app.settings import settings
 
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+
 
 def _make_engine(**options: Any) -> Engine:
-    """Every connection runs in UTC and gives up a statement after 30 s."""
+    """Return an engine whose connections use UTC and cancel a statement after 30 seconds."""
     return create_engine(
         settings().database_url,
         pool_size=10,
         max_overflow=20,
         pool_timeout=10,
-        hide_parameters=True,  # an error must not quote what a message says
+        hide_parameters=True,  # errors must not quote the content of messages
         connect_args={
             "connect_timeout": 5,
             "application_name": "postroom",
-            # A process that is frozen inside a transaction must not hold its locks for ever.
+            # A process that is frozen inside a transaction must not hold its locks forever.
             "options": "-c timezone=UTC -c statement_timeout=30000"
             " -c idle_in_transaction_session_timeout=15000",
             "keepalives_idle": 20,
@@ -34,34 +37,47 @@ def _make_engine(**options: Any) -> Engine:
 
 @cache
 def engine() -> Engine:
-    """The engine for transactions, one a process."""
+    """Return the engine of this process for transactions."""
     return _make_engine()
 
 
 @cache
 def _autocommit_engine() -> Engine:
-    """An engine of its own: a connection that changes its isolation level for each use pays a
-    round trip for it."""
+    """Return the engine of this process for single statements.
+
+    It is separate because changing the isolation level of a connection costs a round trip.
+    """
     return _make_engine(isolation_level="AUTOCOMMIT")
 
 
 @contextmanager
 def transaction() -> Iterator[Connection]:
-    """A connection inside one transaction: committed at the end, rolled back on an error."""
+    """Yield a connection in a transaction: committed at the end, rolled back on an error."""
     with engine().begin() as connection:
         yield connection
 
 
 @contextmanager
 def autocommit() -> Iterator[Connection]:
-    """A connection where each statement is its own transaction, and so one round trip."""
+    """Yield a connection where each statement is its own transaction, and so one round trip."""
     with _autocommit_engine().connect() as connection:
         yield connection
 
 
 def close() -> None:
-    """Close the connections of this process; the next use opens others, by the settings of then."""
-    for made in (engine, _autocommit_engine):
-        if made.cache_info().currsize:
-            made().dispose()
-        made.cache_clear()
+    """Close all connections of this process. The next use reads the settings again."""
+    for cached in (engine, _autocommit_engine):
+        if cached.cache_info().currsize:
+            cached().dispose()
+        cached.cache_clear()
+
+
+def storable(value: Any) -> Any:
+    """Return text or JSON with each NUL and lone surrogate, which PostgreSQL rejects, as U+FFFD."""
+    if isinstance(value, str):
+        return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {storable(str(key)): storable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(inner) for inner in value]
+    return value

@@ -331,6 +331,16 @@ class Poll(Base):
     due_at: Mapped[datetime]
 
 
+class Lease(Base):
+    """The right to do a piece of work that one process does at a time; see `app.leases`."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    lease_until: Mapped[datetime]
+
+
 class AgentState(Base):
     """Whether an agent is paused. An agent without a row is not."""
 

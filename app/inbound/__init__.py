@@ -1,1 +1,1 @@
-"""Everything that comes in: webhooks, messages, receipts of polled providers, mailboxes."""
+"""What comes in from providers: webhooks, messages, polled receipts and mailboxes."""

@@ -1,12 +1,15 @@
-"""The words by which people end and resume a conversation on the telephone: STOP, START, HELP."""
+"""Opt-out keywords: a person who texts STOP gets no more messages until they text START."""
 
 from collections.abc import Collection, Mapping
 
+from sqlalchemy import Connection
+
+from app import suppression
 from app.settings import Language
 from connectors.base import Keyword
 
-# English as the carriers of North America ask for it (CTIA Messaging Principles), the others as
-# their words for the same are.
+# English: the keywords that North American carriers require (CTIA Messaging Principles). The other
+# languages: their usual words for the same.
 WORDS: Mapping[Language, Mapping[Keyword, frozenset[str]]] = {
     "de": {
         "stop": frozenset({"stop", "stopp", "abmelden", "abbestellen", "ende"}),
@@ -48,10 +51,38 @@ WORDS: Mapping[Language, Mapping[Keyword, frozenset[str]]] = {
 }
 
 
-def keyword(text: str, languages: Collection[Language]) -> Keyword | None:
-    """What `text` asks for where it is one of the words, whatever its case and punctuation."""
+def find_keyword(text: str, languages: Collection[Language]) -> Keyword | None:
+    """Return the keyword that a text consists of, regardless of case, spaces and punctuation."""
     word = "".join(character for character in text.casefold() if character.isalnum())
-    for meaning in ("stop", "start", "help"):
-        if any(word in WORDS[language][meaning] for language in languages):
-            return meaning
+    for keyword in ("stop", "start", "help"):
+        if any(word in WORDS[language][keyword] for language in languages):
+            return keyword
     return None
+
+
+def apply_keyword(
+    connection: Connection,
+    keyword: Keyword,
+    sender: suppression.Key,
+    *,
+    agent: str | None,
+    message_id: int,
+) -> None:
+    """Suppress a sender who opts out, or remove their opt-out when they opt in again.
+
+    Suppressions for other reasons, such as a bounce, stay.
+    """
+    if keyword == "stop":
+        suppression.add(
+            connection,
+            sender,
+            reason="opt_out",
+            detail="STOP",
+            agent=agent,
+            message_id=message_id,
+            by="recipient",
+        )
+    elif keyword == "start":
+        entry = suppression.find(connection, [sender]).get(sender)
+        if entry is not None and entry.reason == "opt_out":
+            suppression.remove(connection, entry.id)

@@ -1,8 +1,4 @@
-"""The inbox: what people send us, kept once, in its conversation.
-
-STOP on a telephone channel suppresses the sender and START lets it be written to again; what was
-done is the reason of the message's first event.
-"""
+"""Store inbound messages, each once, in its conversation."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,22 +9,24 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from app import addresses, conversations, suppression
-from app.inbound import keywords as consent
+from app.db import storable
+from app.inbound.keywords import apply_keyword, find_keyword
 from app.models import Attachment, Message
 from app.settings import settings
-from app.texts import storable
 from connectors import base
 from connectors.base import Channel, Inbound, Keyword
 
 UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
-REASONS: Mapping[Keyword, str] = {
-    "stop": "STOP: its sender is not written to any more",
-    "start": "START: its sender may be written to again",
+KEYWORD_REASONS: Mapping[Keyword, str] = {
+    "stop": "STOP: the sender opted out",
+    "start": "START: the sender opted in again",
     "help": "HELP",
 }
+AUTOMATIC_REASON = "automatic reply"
 
-ANSWERED = text("""
+# The first of the given ids that belongs to an outbound message, ours before the provider's.
+FIND_PARENT = text("""
 SELECT id FROM messages
 WHERE direction = 'outbound' AND (
     uid = ANY(CAST(:uids AS uuid[]))
@@ -43,32 +41,33 @@ LIMIT 1
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """An inbound message that is in the inbox now; not `is_new` where it was there before."""
+class Stored:
+    """A stored inbound message; `is_new` is False for one that had been stored before."""
 
     id: int
     conversation_id: int
     is_new: bool
 
 
-def keep(
+def store(
     connection: Connection, agent: str | None, message: Inbound, profile: str = "default"
-) -> Kept:
-    """Keep a message that came by `agent`, in the transaction of `connection`.
+) -> Stored:
+    """Store a message, in the transaction of `connection`, and apply an opt-out keyword.
 
-    A message with the same key is kept once, however often and at whatever moment it comes.
+    A message with the same agent and key is stored once, however often and concurrently it
+    arrives. `agent` is None for a message that came without a configured agent.
     """
-    sender = _address(message.channel, message.sender)
-    recipient = _address(message.channel, message.recipient)
-    key = _conversation(message.channel, recipient, sender)
-    conversation_id = conversations.find_or_create(connection, [key])[key]
+    sender = _normalise(message.channel, message.sender)
+    recipient = _normalise(message.channel, message.recipient)
+    conversation = _conversation_key(message.channel, recipient, sender)
+    conversation_id = conversations.find_or_create(connection, [conversation])[conversation]
     keyword = _keyword(message)
     message_id = connection.execute(
         insert(Message)
         .values(
             direction="inbound",
             status="received",
-            reason=REASONS.get(keyword) if keyword else _reason(message),
+            reason=_reason(message, keyword),
             inbound_key=storable(message.key),
             channel=message.channel,
             agent=agent,
@@ -82,91 +81,73 @@ def keep(
             metadata_=storable(message.metadata),
             provider_message_id=message.provider_message_id,
             conversation_id=conversation_id,
-            parent_id=_answered(connection, agent, message.in_reply_to),
+            parent_id=_find_parent(connection, agent, message.in_reply_to),
             sent_at=message.occurred_at,
         )
         .on_conflict_do_nothing()
         .returning(Message.id)
     ).scalar_one_or_none()
     if message_id is None:
-        return _known(connection, agent, message.key)
+        return _find(connection, agent, message.key)
     if message.attachments:
-        connection.execute(insert(Attachment), _files(message_id, message.attachments))
+        connection.execute(insert(Attachment), _attachment_rows(message_id, message.attachments))
     if keyword:
-        _obey(connection, keyword, message.channel, sender, agent, message_id)
-    return Kept(message_id, conversation_id, is_new=True)
+        key = suppression.key(message.channel, sender)
+        apply_keyword(connection, keyword, key, agent=agent, message_id=message_id)
+    return Stored(message_id, conversation_id, is_new=True)
 
 
-def _known(connection: Connection, agent: str | None, key: str) -> Kept:
+def _find(connection: Connection, agent: str | None, key: str) -> Stored:
     row = connection.execute(
         select(Message.id, Message.conversation_id).where(
             func.coalesce(Message.agent, "") == (agent or ""), Message.inbound_key == storable(key)
         )
     ).one()
-    return Kept(row.id, row.conversation_id, is_new=False)
+    return Stored(row.id, row.conversation_id, is_new=False)
 
 
-def _address(channel: Channel, value: str) -> str:
-    """The address as it is kept; one that has no such form is kept as it came."""
+def _normalise(channel: Channel, value: str) -> str:
+    """Return the normalised address, or for one that is not valid its text on one line."""
     try:
         return addresses.normalise_sender(channel, value, settings().phone_region)
     except ValueError:
         return storable(" ".join(value.split())) or "unknown"
 
 
-def _conversation(channel: Channel, recipient: str, sender: str) -> conversations.Key:
+def _conversation_key(channel: Channel, recipient: str, sender: str) -> conversations.Key:
     try:
         return conversations.key(channel, recipient, sender)
-    except ValueError:
+    except ValueError:  # an address that is not valid
         return addresses.family(channel), tuple(sorted({recipient, sender}))
 
 
 def _keyword(message: Inbound) -> Keyword | None:
     if message.channel not in addresses.PHONE_CHANNELS:
         return None
-    return message.keyword or consent.keyword(message.body, settings().keyword_languages)
+    return message.keyword or find_keyword(message.body, settings().keyword_languages)
 
 
-def _reason(message: Inbound) -> str | None:
-    return "an automatic reply" if message.automatic else None
+def _reason(message: Inbound, keyword: Keyword | None) -> str | None:
+    if keyword:
+        return KEYWORD_REASONS[keyword]
+    return AUTOMATIC_REASON if message.automatic else None
 
 
-def _obey(
-    connection: Connection,
-    keyword: Keyword,
-    channel: Channel,
-    sender: str,
-    agent: str | None,
-    message_id: int,
-) -> None:
-    key = suppression.key(channel, sender)
-    if keyword == "stop":
-        suppression.add(
-            connection,
-            key,
-            reason="opt_out",
-            detail="STOP",
-            agent=agent,
-            message_id=message_id,
-            by="recipient",
-        )
-    elif keyword == "start":
-        entry = suppression.find(connection, [key]).get(key)
-        if entry is not None and entry.reason == "opt_out":
-            suppression.remove(connection, entry.id)
+def _find_parent(connection: Connection, agent: str | None, ids: Sequence[str]) -> int | None:
+    """Return the id of the outbound message that an inbound one replies to.
 
-
-def _answered(connection: Connection, agent: str | None, answers: Sequence[str]) -> int | None:
-    """The outbound message that is answered: by the uid in a Message-ID of ours, or by the
-    provider's id; of several, the first that is found."""
-    if not answers:
+    `ids` are Message-IDs that contain a uid of ours, or the provider's ids of our messages.
+    """
+    if not ids:
         return None
-    uids = [found[0] for answer in answers if (found := UID.search(answer))]
-    ids = [storable(answer) for answer in answers]
-    return connection.execute(ANSWERED, {"agent": agent, "uids": uids, "ids": ids}).scalar()
+    uids = [found[0] for one in ids if (found := UID.search(one))]
+    values = {"agent": agent, "uids": uids, "ids": [storable(one) for one in ids]}
+    return connection.execute(FIND_PARENT, values).scalar()
 
 
-def _files(message_id: int, attachments: Sequence[base.Attachment]) -> list[dict[str, Any]]:
+def _attachment_rows(
+    message_id: int, attachments: Sequence[base.Attachment]
+) -> list[dict[str, Any]]:
     return [
         {
             "message_id": message_id,

@@ -1,8 +1,8 @@
-"""Asks providers that do not call back what became of the messages they took.
+"""Poll the providers that send no webhooks for the receipts of sent messages.
 
-A message is asked for while it is `sent`, ever less often, until its provider has a last word or
-72 hours are over. That goes on while its agent is paused: to ask sends nothing, and what was
-sent before the pause goes on happening.
+A message is polled for while it is `sent`, at growing intervals, until its provider reports a
+final status or 72 hours have passed. Polling continues while its agent is paused, since it sends
+nothing.
 """
 
 import logging
@@ -13,30 +13,31 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
+from app import leases
 from app.agents import Agents
 from app.db import transaction
-from app.outbox import receipts
+from app.inbound.webhooks import store_receipts
 from connectors.base import Misconfigured, Receipt, SendError, SentMessage
 
 log = logging.getLogger(__name__)
 
-ASKED_AT_ONCE = 100
-WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))
-GIVEN_UP_AFTER = timedelta(hours=72)
+BATCH = 100
+INTERVALS = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 60))
+MAX_AGE = timedelta(hours=72)
 
-# Before the provider is asked: whoever else looks meanwhile finds nothing due, and what an asker
-# took with it when it died is asked for again.
+# Sets the next time before the provider is called, so that the messages of a process that crashes
+# are polled for again.
 CLAIM = text("""
 WITH due AS (
     SELECT message_id FROM polls
     WHERE agent = :agent AND due_at <= now()
     ORDER BY due_at
-    LIMIT :at_once
+    LIMIT :batch
     FOR UPDATE SKIP LOCKED
 )
 UPDATE polls
 SET polls = polls + 1,
-    due_at = now() + (CAST(:waits AS interval[]))[least(polls + 1, cardinality(:waits))]
+    due_at = now() + (CAST(:intervals AS interval[]))[least(polls + 1, cardinality(:intervals))]
 FROM due JOIN messages ON messages.id = due.message_id
 WHERE polls.message_id = due.message_id AND messages.status = 'sent'
 RETURNING CAST(uid AS text) AS uid, profile, channel, recipient, provider_message_id, sent_at
@@ -45,12 +46,12 @@ RETURNING CAST(uid AS text) AS uid, profile, channel, recipient, provider_messag
 GIVE_UP = text("""
 DELETE FROM polls USING messages
 WHERE messages.id = polls.message_id AND polls.agent = :agent
-    AND messages.status = 'sent' AND messages.sent_at < now() - CAST(:after AS interval)
+    AND messages.status = 'sent' AND messages.sent_at < now() - CAST(:max_age AS interval)
 """)
 
 
 def polled_agents(agents: Agents) -> list[str]:
-    """The agents whose provider has to be asked."""
+    """Return the agents whose provider must be polled."""
     return [
         agent.name
         for agent in agents.by_name.values()
@@ -59,29 +60,38 @@ def polled_agents(agents: Agents) -> list[str]:
 
 
 def poll(agents: Agents, agent: str) -> int:
-    """Ask the provider of `agent` for every message that is due, and keep what it says; returns
-    how many receipts were new. A provider that does not answer is left alone until later."""
-    _give_up(agent)
-    new = 0
-    answered = True
-    while answered and (due := _claim(agent)):
-        for profile, rows in groupby(sorted(due, key=_profile), key=_profile):
-            said = _ask(agents, agent, profile, [_sent(row) for row in rows])
-            answered = answered and said is not None
-            if said:
-                new += _keep(agents, agent, said)
-    return new
+    """Poll the provider of an agent for all messages that are due, and store its receipts.
+
+    Returns how many receipts were new. Does nothing while another process polls for this agent.
+    Ends early if the provider does not respond.
+    """
+    with leases.hold(f"poll {agent}") as is_held:
+        if not is_held:
+            log.info("agent %s is already being polled", agent)
+            return 0
+        _give_up(agent)
+        new = 0
+        is_responding = True
+        while is_responding and (due := _claim(agent)):
+            for profile, rows in groupby(sorted(due, key=_profile), key=_profile):
+                receipts = _call_provider(agents, agent, profile, [_message(row) for row in rows])
+                if receipts is None:
+                    is_responding = False
+                else:
+                    with transaction() as connection:
+                        new += store_receipts(connection, agents, agent, receipts)
+        return new
 
 
 def _give_up(agent: str) -> None:
     with transaction() as connection:
-        count = connection.execute(GIVE_UP, {"agent": agent, "after": GIVEN_UP_AFTER}).rowcount
+        count = connection.execute(GIVE_UP, {"agent": agent, "max_age": MAX_AGE}).rowcount
     if count:
-        log.warning("agent %s had no last word of %s messages in 72 hours", agent, count)
+        log.warning("agent %s: no final status of %s messages within 72 hours", agent, count)
 
 
 def _claim(agent: str) -> Sequence[Row[Any]]:
-    values = {"agent": agent, "at_once": ASKED_AT_ONCE, "waits": list(WAITS)}
+    values = {"agent": agent, "batch": BATCH, "intervals": list(INTERVALS)}
     with transaction() as connection:
         return connection.execute(CLAIM, values).all()
 
@@ -90,7 +100,7 @@ def _profile(row: Row[Any]) -> str:
     return str(row.profile)
 
 
-def _sent(row: Row[Any]) -> SentMessage:
+def _message(row: Row[Any]) -> SentMessage:
     return SentMessage(
         provider_message_id=row.provider_message_id,
         uid=row.uid,
@@ -100,21 +110,16 @@ def _sent(row: Row[Any]) -> SentMessage:
     )
 
 
-def _ask(
+def _call_provider(
     agents: Agents, agent: str, profile: str, messages: Sequence[SentMessage]
 ) -> Sequence[Receipt] | None:
-    """What the provider says of `messages`; None where it does not answer."""
+    """Return the receipts of messages, or None where the provider does not respond."""
     if profile not in agents.by_name[agent].profiles:
-        log.error("agent %s has no profile %s any more to ask its provider by", agent, profile)
+        log.error("agent %s: cannot poll for profile %s, which is not configured", agent, profile)
         return []
     try:
         return agents.connector(agent, profile).poll(messages)
-    except SendError as problem:
-        level = logging.ERROR if isinstance(problem, Misconfigured) else logging.WARNING
-        log.log(level, "agent %s cannot ask its provider: %s", agent, problem)
+    except SendError as error:
+        level = logging.ERROR if isinstance(error, Misconfigured) else logging.WARNING
+        log.log(level, "agent %s: cannot poll its provider: %s", agent, error)
         return None
-
-
-def _keep(agents: Agents, agent: str, said: Sequence[Receipt]) -> int:
-    with transaction() as connection:
-        return receipts.store(connection, agent, said, min(agents.by_name[agent].channels))

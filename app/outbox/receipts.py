@@ -15,8 +15,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from app import addresses, suppression
+from app.db import storable
 from app.models import SuppressionReason
-from app.texts import storable
 from connectors.base import Channel, Receipt
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from app.db import storable
 from app.outbox import receipts
 from app.outbox.claim import Claim
 from app.outbox.outcome import Outcome
-from app.texts import storable
 
 FIRST_POLL = timedelta(seconds=30)
 

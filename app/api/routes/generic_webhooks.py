@@ -13,12 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat
 
 from app import db
 from app.api.operations import Operation, Section
+from app.db import storable
 from app.errors import FieldError, InvalidError
 from app.fields import Json, JsonObject, Whole
 from app.inbound import messages as inbox
 from app.settings import settings
 from app.submission.schema import MAX_ATTACHMENTS
-from app.texts import storable
 from connectors.base import Channel, MalformedWebhook
 from connectors.toolkit.generic_messages import read_message
 
@@ -135,7 +135,7 @@ def _keep(call: Call, channel: Channel, provider_id: str | int | None) -> Receiv
         field, _, reason = str(fault).partition(": ")
         raise InvalidError([FieldError(field, reason)]) from None
     with db.transaction() as connection:
-        kept = inbox.keep(connection, None, replace(message, metadata=call.model_extra or {}))
+        kept = inbox.store(connection, None, replace(message, metadata=call.model_extra or {}))
     status: Literal["received", "duplicate"] = "received" if kept.is_new else "duplicate"
     log.info("webhook kept", message_id=kept.id, status=status)
     return Received(status=status, message_id=kept.id, conversation_id=kept.conversation_id)

@@ -81,7 +81,7 @@ def _receive(agent: str, kind: WebhookKind) -> Response:
         log.warning("webhook refused", agent=agent, kind=kind, reason=str(refusal))
         raise ProblemError(_status(refusal), str(refusal)) from None
     with db.transaction() as connection:
-        kept = receiving.keep(connection, agents(), agent, profile, received.items)
+        kept = receiving.store(connection, agents(), agent, profile, received.items)
     log.info(
         "webhook kept",
         agent=agent,

@@ -1,4 +1,4 @@
-"""What people send us: kept once, in its conversation, and obeyed where it is STOP."""
+"""Storing inbound messages: once, in their conversation, with opt-out keywords applied."""
 
 import threading
 from collections.abc import Callable
@@ -6,27 +6,29 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from app import db, suppression
-from app.inbound import messages as inbox
+from app import db, settings, suppression
+from app.inbound import messages
+from app.inbound.messages import Stored
 from connectors.base import Attachment, Inbound
 from tests.app.outbox.driver import Outbox
 
 ANN, US = "+4915112345678", "+15005550006"
+Store = Callable[..., Stored]
 
 
-def letter(**fields: Any) -> Inbound:
+def inbound(**fields: Any) -> Inbound:
     usual = {"key": "k-1", "channel": "sms", "sender": ANN, "recipient": US, "body": "Hello"}
     return Inbound(**{**usual, **fields})
 
 
 @pytest.fixture
-def keep(connection: Connection) -> Callable[..., inbox.Kept]:
-    def keep(message: Inbound | None = None, agent: str | None = "gateway", **fields: Any):
-        return inbox.keep(connection, agent, message or letter(**fields))
+def store(connection: Connection) -> Store:
+    def store(agent: str | None = "gateway", **fields: Any) -> Stored:
+        return messages.store(connection, agent, inbound(**fields))
 
-    return keep
+    return store
 
 
 @pytest.fixture
@@ -34,12 +36,12 @@ def outbox(connection: Connection) -> Outbox:
     return Outbox(connection)
 
 
-def suppressed(connection: Connection, address: str = ANN) -> bool:
-    return bool(suppression.find(connection, [("phone", address)]))
+def is_suppressed(outbox: Outbox) -> bool:
+    return bool(suppression.find(outbox.connection, [("phone", ANN)]))
 
 
-def test_a_message_is_kept_whole(keep, outbox) -> None:
-    kept = keep(
+def test_message_is_stored_with_all_its_fields(store: Store, outbox: Outbox) -> None:
+    stored = store(
         channel="email",
         sender="Ann <ann@EXAMPLE.com>",
         recipient="hello@example.org",
@@ -48,183 +50,155 @@ def test_a_message_is_kept_whole(keep, outbox) -> None:
         headers={"X-A": "b"},
         metadata={"spf": "pass"},
         provider_message_id="p-9",
+        automatic=True,
         attachments=(
             Attachment("a.txt", "text/plain", content=b"abc"),
             Attachment("b.jpg", "image/jpeg", url="https://example.com/b.jpg"),
         ),
     )
-    row = outbox.row(kept.id)
-    assert (row.direction, row.status, row.agent, row.inbound_key) == (
-        "inbound",
-        "received",
-        "gateway",
-        "k-1",
-    )
-    assert (row.sender, row.recipient, row.subject) == (
-        "Ann <ann@example.com>",
-        "hello@example.org",
-        "Hi",
-    )
-    assert (row.body, row.html, row.headers, row.metadata) == (
-        "Hello",
-        "<p>Hello</p>",
-        {"X-A": "b"},
-        {"spf": "pass"},
-    )
+    row = outbox.row(stored.id)._mapping
+    expected = {
+        "direction": "inbound",
+        "status": "received",
+        "reason": "automatic reply",
+        "agent": "gateway",
+        "inbound_key": "k-1",
+        "sender": "Ann <ann@example.com>",
+        "recipient": "hello@example.org",
+        "subject": "Hi",
+        "body": "Hello",
+        "html": "<p>Hello</p>",
+        "headers": {"X-A": "b"},
+        "metadata": {"spf": "pass"},
+        "provider_message_id": "p-9",
+        "conversation_id": stored.conversation_id,
+    }
+    assert {name: row[name] for name in expected} == expected
     files = outbox.execute("SELECT name, content, url FROM attachments ORDER BY id").all()
     assert [(file.name, file.content and bytes(file.content), file.url) for file in files] == [
         ("a.txt", b"abc", None),
         ("b.jpg", None, "https://example.com/b.jpg"),
     ]
-    assert outbox.events(kept.id) == [(None, "received")]
+    assert outbox.events(stored.id) == [(None, "received")]
 
 
-def test_a_message_is_kept_once(keep, outbox) -> None:
-    first = keep()
+def test_repeated_message_is_stored_once_for_each_agent(store: Store, outbox: Outbox) -> None:
+    first = store()
     assert first.is_new
-    again = keep(body="the same, or so its provider says")
-    assert (again.id, again.conversation_id, again.is_new) == (
-        first.id,
-        first.conversation_id,
-        False,
-    )
-    assert keep(agent="other").is_new
-    assert keep(agent=None).is_new
-    assert not keep(agent=None).is_new
+    again = store(body="repeated with another text")
+    assert again == Stored(first.id, first.conversation_id, is_new=False)
+    assert store(agent="other").is_new
+    assert store(agent=None).is_new
+    assert not store(agent=None).is_new
     assert outbox.execute("SELECT count(*) FROM messages").scalar_one() == 3
 
 
-def test_a_message_joins_the_conversation_of_those_it_answers(keep, outbox) -> None:
+def test_message_joins_the_conversation_of_what_was_sent(store: Store, outbox: Outbox) -> None:
     number = outbox.one(sender=US, recipient=ANN)
-    assert keep().conversation_id == outbox.row(number).conversation_id
+    assert store().conversation_id == outbox.row(number).conversation_id
 
 
-def test_the_first_message_of_all_is_in_conversation_1(keep) -> None:
-    assert keep().conversation_id == 1
+def test_concurrent_messages_share_a_conversation_and_repeats_are_stored_once(
+    database: str,
+) -> None:
+    start = threading.Barrier(4)
 
-
-def test_first_messages_at_the_same_moment_make_one_conversation(database: str) -> None:
-    together = threading.Barrier(4)
-
-    def keep(number: int) -> int:
-        together.wait()
+    def store(number: int) -> Stored:
+        start.wait()
         with db.transaction() as connection:
-            return inbox.keep(connection, "gateway", letter(key=f"k-{number}")).conversation_id
+            return messages.store(connection, "gateway", inbound(key=f"k-{number % 2}"))
 
     with ThreadPoolExecutor(4) as threads:
-        assert len(set(threads.map(keep, range(4)))) == 1
+        stored = [*threads.map(store, range(4))]
+    assert len({one.conversation_id for one in stored}) == 1
+    assert sum(one.is_new for one in stored) == len({one.id for one in stored}) == 2
 
 
-def test_the_same_message_at_the_same_moment_is_kept_once(database: str) -> None:
-    together = threading.Barrier(4)
-
-    def keep(_: int) -> bool:
-        together.wait()
-        with db.transaction() as connection:
-            return inbox.keep(connection, "gateway", letter()).is_new
-
-    with ThreadPoolExecutor(4) as threads:
-        assert sum(threads.map(keep, range(4))) == 1
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [
-        ("<unknown@example.com>", "<{uid}@mail.example.org>"),
-        ("{uid}",),
-        ("p-1",),
-        ("<{upper}@mail.example.org>",),
-    ],
-)
-def test_an_answer_points_at_what_it_answers(keep, outbox, answers) -> None:
+def test_reply_points_to_the_message_it_replies_to(store: Store, outbox: Outbox) -> None:
     number = outbox.one(sender=US)
     outbox.execute("UPDATE messages SET provider_message_id = 'p-1' WHERE id = :id", id=number)
     uid = str(outbox.row(number).uid)
-    kept = keep(in_reply_to=tuple(one.format(uid=uid, upper=uid.upper()) for one in answers))
-    assert outbox.row(kept.id).parent_id == number
+    rows: list[tuple[tuple[str, ...], int | None]] = [
+        (("<unknown@example.com>", f"<{uid}@mail.example.org>"), number),
+        ((uid,), number),
+        (("p-1",), number),
+        ((f"<{uid.upper()}@mail.example.org>",), number),
+        (("<x@example.com>", "p-2"), None),
+    ]
+    found = []
+    for key, (ids, _) in enumerate(rows):
+        stored = store(key=f"k-{key}", in_reply_to=ids)
+        found.append((ids, outbox.row(stored.id).parent_id))
+    assert found == rows
 
 
-def test_an_answer_to_nothing_of_ours_points_nowhere(keep, outbox) -> None:
-    assert outbox.row(keep(in_reply_to=("<x@example.com>", "p-1")).id).parent_id is None
+def test_message_is_stored_whatever_its_sender_is_called(store: Store, outbox: Outbox) -> None:
+    rows = [
+        ("sms", "MyBank", "MyBank"),
+        ("sms", "72000", "72000"),
+        ("sms", "not a number \r\n at all +", "not a number at all +"),
+        ("email", "no address at all", "no address at all"),
+        ("email", "", "unknown"),
+        ("sms", "\0", "\ufffd"),
+    ]
+    found = []
+    for key, (channel, sender, _) in enumerate(rows):
+        stored = store(key=f"k-{key}", channel=channel, sender=sender)
+        found.append((channel, sender, outbox.row(stored.id).sender))
+    assert found == rows
 
 
-@pytest.mark.parametrize(
-    ("channel", "sender"),
-    [
-        ("sms", "MyBank"),
-        ("sms", "72000"),
-        ("sms", "not a number \r\n at all +"),
-        ("email", "no address at all"),
-        ("email", ""),
-        ("sms", "\0"),
-    ],
-)
-def test_whatever_the_sender_is_called_the_message_is_kept(keep, channel, sender) -> None:
-    assert keep(channel=channel, sender=sender).is_new
+def test_characters_that_postgresql_rejects_are_replaced(store: Store, outbox: Outbox) -> None:
+    stored = store(body="a\0b", subject="\ud800", metadata={"x": ["\0"]}, headers={"\0": "\udfff"})
+    row = outbox.row(stored.id)
+    assert (row.body, row.subject, row.metadata, row.headers) == (
+        "a\ufffdb",
+        "\ufffd",
+        {"x": ["\ufffd"]},
+        {"\ufffd": "\ufffd"},
+    )
 
 
-def test_what_postgresql_cannot_hold_is_kept_without_it(keep, outbox) -> None:
-    kept = keep(body="a\0b", subject="\ud800", metadata={"x": "\0"}, headers={"\0": "\udfff"})
-    row = outbox.row(kept.id)
-    assert (row.body, row.subject, row.metadata) == ("a\ufffdb", "\ufffd", {"x": "\ufffd"})
-
-
-@pytest.mark.parametrize("body", ["STOP", "stop", " Stop! ", "Unsubscribe.", "stop all"])
-def test_stop_suppresses_its_sender(keep, connection, outbox, body) -> None:
-    kept = keep(body=body)
-    assert suppressed(connection)
+def test_stop_suppresses_its_sender(store: Store, outbox: Outbox) -> None:
+    stored = store(body="Stop.")
+    assert is_suppressed(outbox)
     [entry] = outbox.execute("SELECT * FROM suppressions").all()
-    assert (entry.reason, entry.message_id, entry.created_by) == ("opt_out", kept.id, "recipient")
+    assert (entry.reason, entry.agent, entry.message_id, entry.created_by) == (
+        "opt_out",
+        "gateway",
+        stored.id,
+        "recipient",
+    )
     [event] = outbox.execute("SELECT * FROM message_events").all()
-    assert event.reason == "STOP: its sender is not written to any more"
+    assert event.reason == "STOP: the sender opted out"
 
 
-@pytest.mark.parametrize("body", ["please stop", "stopping by", "Halt", "отписаться", ""])
-def test_any_other_text_does_not(keep, connection, body) -> None:
-    keep(body=body)
-    assert not suppressed(connection)
-
-
-def test_words_of_other_languages_count_where_they_are_set(
-    keep, connection, environment: pytest.MonkeyPatch
-) -> None:
-    from app import settings
-
-    environment.setenv("POSTROOM_KEYWORD_LANGUAGES", '["de", "ru"]')
-    settings.settings.cache_clear()
-    keep(body="Стоп")
-    assert suppressed(connection)
-    keep(key="k-2", body="Anmelden")
-    assert not suppressed(connection)
-    keep(key="k-3", body="quit")
-    assert not suppressed(connection)
-
-
-def test_a_word_that_the_provider_recognised_counts(keep, connection) -> None:
-    keep(body="c'est fini", keyword="stop")
-    assert suppressed(connection)
-
-
-def test_start_ends_what_stop_began_and_nothing_else(keep, connection) -> None:
-    keep(body="STOP")
-    keep(key="k-2", body="START")
-    assert not suppressed(connection)
-    suppression.add(connection, ("phone", ANN), reason="hard_bounce", by="test")
-    keep(key="k-3", body="START")
-    assert suppressed(connection)
-
-
-def test_a_repeated_stop_after_a_start_does_not_count_again(keep, connection) -> None:
+def test_repeated_stop_is_not_applied_again_after_a_start(store: Store, outbox: Outbox) -> None:
     for key, body in ("k-1", "STOP"), ("k-2", "START"), ("k-1", "STOP"):
-        keep(key=key, body=body)
-    assert not suppressed(connection)
+        store(key=key, body=body)
+    assert not is_suppressed(outbox)
+    assert outbox.execute("SELECT reason FROM messages ORDER BY id").scalars().all() == [
+        "STOP: the sender opted out",
+        "START: the sender opted in again",
+    ]
 
 
-def test_a_mail_that_says_stop_is_a_mail(keep, connection) -> None:
-    keep(channel="email", sender="ann@example.com", recipient="us@example.org", body="STOP")
-    assert connection.execute(text("SELECT count(*) FROM suppressions")).scalar_one() == 0
+def test_languages_of_the_settings_decide_which_words_are_keywords(
+    store: Store, outbox: Outbox, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("POSTROOM_KEYWORD_LANGUAGES", '["ru"]')
+    settings.settings.cache_clear()
+    store(key="k-1", body="quit")
+    assert not is_suppressed(outbox)
+    store(key="k-2", body="Стоп")
+    assert is_suppressed(outbox)
 
 
-def test_help_is_kept_with_an_event(keep, outbox) -> None:
-    keep(body="HELP")
-    assert outbox.execute("SELECT reason FROM message_events").scalars().all() == ["HELP"]
+def test_keyword_that_the_provider_recognised_is_applied(store: Store, outbox: Outbox) -> None:
+    store(body="c'est fini", keyword="stop")
+    assert is_suppressed(outbox)
+
+
+def test_keyword_in_a_mail_is_ignored(store: Store, outbox: Outbox) -> None:
+    store(channel="email", sender="ann@example.com", recipient="us@example.org", body="STOP")
+    assert outbox.execute("SELECT count(*) FROM suppressions").scalar_one() == 0

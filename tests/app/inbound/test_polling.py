@@ -1,4 +1,4 @@
-"""Asking providers that do not call back: whom, how often, until when, and what then."""
+"""Polling providers that send no webhooks: for which messages, how often and until when."""
 
 import logging
 import threading
@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from app import db
 from app.agents import Agents, agents
 from app.inbound import polling
+from app.outbox import pause
 from app.outbox.outcome import Outcome
-from app.outbox.pause import pause_agent
 from connectors.base import (
     Accepted,
     Connector,
@@ -32,11 +32,11 @@ from tests.app.outbox.driver import Outbox
 MINUTE = timedelta(minutes=1)
 FILE = """
 [agents.mts]
-connector = "asked"
+connector = "polled"
 profiles = { default = {}, shop = {} }
 
 [agents.bank]
-connector = "asked"
+connector = "polled"
 
 [agents.gateway]
 connector = "gateway"
@@ -45,71 +45,70 @@ settings = { url = "http://127.0.0.1:9" }
 """
 
 
-class Asked(Connector[ConnectorSettings]):
-    """Answers a poll with what the test says, by the provider's id of each message."""
+class Polled(Connector[ConnectorSettings]):
+    """A connector whose receipts the test decides."""
 
     Settings = ConnectorSettings
     channels = frozenset({"sms"})
     can_poll = True
-    calls: ClassVar[list[list[SentMessage]]] = []
-    answer: ClassVar[Callable[[SentMessage], list[Receipt]]]
-    meanwhile: ClassVar[Callable[[], None]]
+    calls: ClassVar[list[list[SentMessage]]]
+    kind: ClassVar[str | None]
+    error: ClassVar[Exception | None]
+    during_call: ClassVar[Callable[[], None]]
 
     @property
     def deadline(self) -> timedelta:
         return timedelta(seconds=20)
 
     def send(self, message: OutboundMessage) -> Accepted:
-        raise AssertionError("nothing is sent here")
+        raise NotImplementedError
 
     def poll(self, messages: Any) -> list[Receipt]:
         self.calls.append([*messages])
-        type(self).meanwhile()
-        return [receipt for message in messages for receipt in type(self).answer(message)]
-
-
-def says(kind: str) -> Callable[[SentMessage], list[Receipt]]:
-    def answer(message: SentMessage) -> list[Receipt]:
-        number = message.provider_message_id
-        return [Receipt(key=f"{number}:{kind}", kind=kind, provider_message_id=number)]
-
-    return answer
-
-
-def fails(error: Exception) -> Callable[[SentMessage], list[Receipt]]:
-    def answer(message: SentMessage) -> list[Receipt]:
-        raise error
-
-    return answer
+        type(self).during_call()
+        if self.error:
+            raise self.error
+        kind: Any = self.kind
+        return [
+            Receipt(
+                key=f"{message.provider_message_id}:{kind}",
+                kind=kind,
+                provider_message_id=message.provider_message_id,
+            )
+            for message in messages
+        ]
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch, agents_file: Path) -> type[Asked]:
+def provider(monkeypatch: pytest.MonkeyPatch, agents_file: Path) -> type[Polled]:
     agents_file.write_text(FILE)
-    known = {"asked": Asked, "gateway": registry.load("gateway")}
+    known = {"polled": Polled, "gateway": registry.load("gateway")}
     monkeypatch.setattr(registry, "load", known.__getitem__)
-    monkeypatch.setattr(polling, "ASKED_AT_ONCE", 10)
-    Asked.calls, Asked.answer = [], staticmethod(lambda message: [])
-    Asked.meanwhile = staticmethod(lambda: None)
-    return Asked
+    monkeypatch.setattr(polling, "BATCH", 10)
+    Polled.calls, Polled.kind, Polled.error = [], "sent", None
+    Polled.during_call = staticmethod(lambda: None)
+    return Polled
 
 
 @pytest.fixture
-def outbox(provider: type[Asked], connection: Connection) -> Outbox:
+def outbox(provider: type[Polled], connection: Connection) -> Outbox:
     return Outbox(connection)
 
 
+Send = Callable[..., list[int]]
+
+
 @pytest.fixture
-def send(outbox: Outbox) -> Callable[..., list[int]]:
-    """Messages that their provider took, and that are due to be asked for."""
+def send(outbox: Outbox) -> Send:
+    """Return a function that makes sent messages for which polling is due."""
 
     def send(count: int = 1, agent: str = "mts", **values: Any) -> list[int]:
         numbers = outbox.store(count, agent=agent, **values)
         for claim in outbox.claim(**{agent: count}):
             started = outbox.start(claim.message_id, claim.token)
             assert started is not None
-            taken = {"provider_message_id": f"p-{claim.message_id}", "is_polled": True}
-            sent = Outcome(status="sent", result="accepted", **taken)
+            accepted = {"provider_message_id": f"p-{claim.message_id}", "is_polled": True}
+            sent = Outcome(status="sent", result="accepted", **accepted)
             assert outbox.settle(started, claim.token, sent)
         make_due(outbox)
         return numbers
@@ -122,12 +121,12 @@ def make_due(outbox: Outbox) -> None:
 
 
 def waits(outbox: Outbox) -> list[timedelta]:
-    """How long until each message is asked for again."""
+    """Return how long until each message is polled for again."""
     rows = outbox.execute("SELECT due_at - now() AS wait FROM polls ORDER BY message_id")
     return [timedelta(seconds=round(row.wait.total_seconds())) for row in rows]
 
 
-def asked(provider: type[Asked]) -> list[list[str]]:
+def polled(provider: type[Polled]) -> list[list[str]]:
     return [sorted(message.provider_message_id for message in call) for call in provider.calls]
 
 
@@ -135,17 +134,17 @@ def poll(agent: str = "mts") -> int:
     return polling.poll(agents(), agent)
 
 
-def test_the_agents_to_poll_are_those_whose_connector_says_so(
-    provider: type[Asked], loaded_agents: Agents
+def test_agents_whose_connector_can_poll_are_polled(
+    provider: type[Polled], loaded_agents: Agents
 ) -> None:
     assert polling.polled_agents(loaded_agents) == ["mts", "bank"]
 
 
-def test_what_a_provider_says_becomes_the_status_and_ends_the_asking(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
+def test_final_status_is_applied_and_ends_polling(
+    outbox: Outbox, send: Send, provider: type[Polled]
 ) -> None:
     [number] = send()
-    provider.answer = staticmethod(says("delivered"))
+    provider.kind = "delivered"
     assert poll() == 1
     row = outbox.row(number)
     assert row.status == "delivered"
@@ -162,22 +161,21 @@ def test_what_a_provider_says_becomes_the_status_and_ends_the_asking(
     assert len(provider.calls) == 1
 
 
-@pytest.mark.parametrize("kind", ["sent", "queued", "deferred", "unrecognised"])
-def test_what_is_no_last_word_is_kept_once_and_asked_for_again(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked], kind: str
+def test_intermediate_status_is_stored_once_and_polling_continues(
+    outbox: Outbox, send: Send, provider: type[Polled]
 ) -> None:
     [number] = send()
-    provider.answer = staticmethod(says(kind))
-    assert poll() == 1
-    make_due(outbox)
-    assert poll() == 0
+    for kind in ("sent", "queued", "deferred", "unrecognised"):
+        provider.kind = kind
+        assert poll() == 1
+        make_due(outbox)
+        assert poll() == 0
+        make_due(outbox)
     assert outbox.status(number) == "sent"
-    assert len(provider.calls) == 2
+    assert len(provider.calls) == 8
 
 
-def test_a_message_is_asked_for_ever_less_often(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
-) -> None:
+def test_interval_between_polls_grows(outbox: Outbox, send: Send) -> None:
     send()
     seen = []
     for _ in range(7):
@@ -187,8 +185,8 @@ def test_a_message_is_asked_for_ever_less_often(
     assert seen == [MINUTE * minutes for minutes in (1, 2, 5, 15, 60, 60, 60)]
 
 
-def test_nothing_is_asked_for_before_its_time(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
+def test_message_is_not_polled_for_before_it_is_due(
+    outbox: Outbox, send: Send, provider: type[Polled]
 ) -> None:
     send()
     outbox.execute("UPDATE polls SET due_at = now() + interval '1 minute'")
@@ -196,119 +194,124 @@ def test_nothing_is_asked_for_before_its_time(
     assert provider.calls == []
 
 
-def test_after_72_hours_a_message_is_asked_for_no_more_and_stays_sent(
-    outbox: Outbox,
-    send: Callable[..., list[int]],
-    provider: type[Asked],
-    caplog: pytest.LogCaptureFixture,
+def test_polling_ends_after_72_hours_and_the_message_stays_sent(
+    outbox: Outbox, send: Send, provider: type[Polled], caplog: pytest.LogCaptureFixture
 ) -> None:
     old, young = send(2)
     outbox.move(old, sent_at="-72 hours -1 second")
     outbox.move(young, sent_at="-71 hours -59 minutes")
     poll()
-    assert asked(provider) == [[f"p-{young}"]]
+    assert polled(provider) == [[f"p-{young}"]]
     assert outbox.status(old) == "sent"
     assert outbox.execute("SELECT message_id FROM polls").scalars().all() == [young]
-    assert "no last word of 1 messages" in caplog.text
+    assert "no final status of 1 messages" in caplog.text
 
 
-def test_many_are_asked_for_so_many_at_a_time_and_each_once(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
-) -> None:
+def test_many_messages_are_polled_for_in_batches(send: Send, provider: type[Polled]) -> None:
     send(25)
-    provider.answer = staticmethod(says("sent"))
     assert poll() == 25
     assert [len(call) for call in provider.calls] == [10, 10, 5]
 
 
-def test_each_profile_is_asked_for_its_own(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
-) -> None:
+def test_each_profile_polls_for_its_own_messages(send: Send, provider: type[Polled]) -> None:
     ours, theirs = send(profile="default"), send(2, profile="shop")
     others = send(agent="bank")
     poll()
-    assert asked(provider) == [[f"p-{n}" for n in ours], [f"p-{n}" for n in theirs]]
+    assert polled(provider) == [[f"p-{n}" for n in ours], [f"p-{n}" for n in theirs]]
     poll("bank")
-    assert asked(provider)[-1] == [f"p-{n}" for n in others]
+    assert polled(provider)[-1] == [f"p-{n}" for n in others]
 
 
-@pytest.mark.parametrize(
-    ("error", "level"),
-    [
-        (Unavailable("503", "try later"), logging.WARNING),
-        (Misconfigured("401", "who are you"), logging.ERROR),
-    ],
-)
-def test_a_provider_that_does_not_answer_is_told_and_asked_again_later(
-    outbox: Outbox,
-    send: Callable[..., list[int]],
-    provider: type[Asked],
-    caplog: pytest.LogCaptureFixture,
-    error: Exception,
-    level: int,
+def test_provider_that_does_not_respond_is_left_alone_until_the_next_interval(
+    outbox: Outbox, send: Send, provider: type[Polled], caplog: pytest.LogCaptureFixture
 ) -> None:
     send(25)
-    provider.answer = staticmethod(fails(error))
-    assert poll() == 0
-    assert [len(call) for call in provider.calls] == [10], "it is left alone until later"
-    [record] = [record for record in caplog.records if record.name == "app.inbound.polling"]
-    assert (record.levelno, str(error) in record.getMessage()) == (level, True)
-    assert outbox.execute("SELECT count(*) FROM agent_states WHERE paused").scalar_one() == 0
-    make_due(outbox)
-    provider.answer = staticmethod(says("delivered"))
+    errors = {
+        Unavailable("503", "try later"): logging.WARNING,
+        Misconfigured("401", "invalid key"): logging.ERROR,
+    }
+    for error, level in errors.items():
+        caplog.clear()
+        provider.calls, provider.error = [], error
+        assert poll() == 0
+        assert [len(call) for call in provider.calls] == [10]
+        [record] = [record for record in caplog.records if record.name == "app.inbound.polling"]
+        assert (record.levelno, str(error) in record.getMessage()) == (level, True)
+        assert outbox.execute("SELECT count(*) FROM agent_states WHERE paused").scalar_one() == 0
+        make_due(outbox)
+    provider.error, provider.kind = None, "delivered"
     assert poll() == 25
 
 
-def test_what_its_asker_takes_with_it_is_asked_for_again(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
+def test_messages_of_a_poll_that_crashed_are_polled_for_again(
+    outbox: Outbox, send: Send, provider: type[Polled]
 ) -> None:
     send()
-    provider.answer = staticmethod(fails(ZeroDivisionError()))
+    provider.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         poll()
     assert waits(outbox) == [MINUTE]
 
 
-def test_a_profile_that_is_gone_does_not_stand_in_the_way_of_the_others(
-    outbox: Outbox,
-    send: Callable[..., list[int]],
-    provider: type[Asked],
-    caplog: pytest.LogCaptureFixture,
+def test_removed_profile_does_not_block_the_others(
+    outbox: Outbox, send: Send, provider: type[Polled], caplog: pytest.LogCaptureFixture
 ) -> None:
     send(10, profile="shop")
     [number] = send()
-    outbox.execute("UPDATE messages SET profile = 'gone' WHERE profile = 'shop'")
+    outbox.execute("UPDATE messages SET profile = 'removed' WHERE profile = 'shop'")
     poll()
-    assert asked(provider) == [[f"p-{number}"]]
-    assert "no profile gone" in caplog.text
+    assert polled(provider) == [[f"p-{number}"]]
+    assert "profile removed, which is not configured" in caplog.text
 
 
-def test_two_at_once_ask_for_different_messages_and_hold_no_connection(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
+def test_hanging_provider_holds_one_thread_and_no_connection(
+    outbox: Outbox, send: Send, provider: type[Polled], caplog: pytest.LogCaptureFixture
 ) -> None:
+    send()
+    is_called, may_respond = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        is_called.set()
+        assert may_respond.wait(60)
+
+    provider.during_call = staticmethod(hang)
+    caplog.set_level(logging.INFO)
+    with ThreadPoolExecutor(1) as worker:
+        hanging = worker.submit(poll)
+        try:
+            assert is_called.wait(60)
+            assert poll() == 0
+            assert "agent mts is already being polled" in caplog.text
+            assert db.engine().pool.checkedout() == 0
+            assert poll("bank") == 0, "other agents are not affected"
+        finally:
+            may_respond.set()
+        assert hanging.result() == 1
+    assert len(provider.calls) == 1
+
+
+def test_overlapping_rounds_poll_for_different_messages(
+    outbox: Outbox, send: Send, provider: type[Polled]
+) -> None:
+    """They overlap where a holder outlives its lease, as when its process was frozen."""
     send(25)
-    meet = threading.Barrier(2, timeout=60)
-    connections: list[int] = []
 
-    def meanwhile() -> None:
-        if len(connections) < 2:
-            meet.wait()
-            connections.append(db.engine().pool.checkedout())
-            meet.wait()
+    def take_over() -> None:
+        provider.during_call = staticmethod(lambda: None)
+        outbox.execute("UPDATE leases SET lease_until = now() - interval '1 second'")
+        assert poll() == 15
 
-    provider.answer, provider.meanwhile = staticmethod(says("sent")), staticmethod(meanwhile)
-    with ThreadPoolExecutor(2) as askers:
-        assert sum(askers.map(lambda _: poll(), range(2))) == 25
-    numbers = [number for call in asked(provider) for number in call]
+    provider.during_call = staticmethod(take_over)
+    assert poll() == 10
+    numbers = [number for call in polled(provider) for number in call]
     assert len(numbers) == len({*numbers}) == 25
-    assert connections == [0, 0]
 
 
-def test_a_paused_agent_is_asked_for_what_it_sent_before(
-    outbox: Outbox, send: Callable[..., list[int]], provider: type[Asked]
+def test_paused_agent_is_polled_for_what_it_sent_before(
+    outbox: Outbox, send: Send, provider: type[Polled]
 ) -> None:
     [number] = send()
-    pause_agent(outbox.connection, "mts", reason="by hand", by="test")
-    provider.answer = staticmethod(says("delivered"))
+    pause.pause_agent(outbox.connection, "mts", reason="by hand", by="test")
+    provider.kind = "delivered"
     poll()
     assert outbox.status(number) == "delivered"

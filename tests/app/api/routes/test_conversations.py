@@ -42,7 +42,7 @@ def hear(connection: Connection) -> Hear:
     def hear(body: str = "Hello", *, agent: str | None = "gateway", **fields: Any) -> int:
         usual = {"channel": "sms", "sender": ANN, "recipient": US, "body": body}
         usual |= {"key": str(uuid.uuid4())}
-        return inbox.keep(connection, agent, Inbound(**{**usual, **fields})).id
+        return inbox.store(connection, agent, Inbound(**{**usual, **fields})).id
 
     return hear
 
@@ -446,9 +446,9 @@ def test_the_profile_is_that_of_the_message(client, connection, agents_file) -> 
     agents_file.write_text(agents_file.read_text() + "[agents.gateway.profiles.second]\n")
     agents.cache_clear()
     usual = {"channel": "sms", "sender": ANN, "recipient": US}
-    inbox.keep(connection, "gateway", Inbound(key="1", **usual), "second")
+    inbox.store(connection, "gateway", Inbound(key="1", **usual), "second")
     assert _replied(client, agent="gateway", profile="second")["profile"] == "second"
-    inbox.keep(connection, "gateway", Inbound(key="2", **usual), "gone")
+    inbox.store(connection, "gateway", Inbound(key="2", **usual), "gone")
     assert _replied(client)["profile"] == "second"
 
 
