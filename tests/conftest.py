@@ -1,14 +1,21 @@
-"""Real servers for every test: one PostgreSQL and one Valkey a test process, and within them an
-empty, migrated database and an empty Redis for each test that asks."""
+"""Fixtures for all tests: real servers, and an empty database and Redis for each test.
+
+Each test process starts one PostgreSQL and one Valkey, and only if a test asks for them.
+"""
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hypothesis
+import psycopg2
 import pytest
 import redis
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import Connection
 
 from app import db, migrate
 from app import settings as settings_module
@@ -17,19 +24,9 @@ from app.local.servers import PostgresServer, ValkeyServer
 from app.models import Base
 from tests.servers import postgres, valkey
 
-hypothesis.settings.register_profile("postroom", deadline=None)  # no test is about time
+hypothesis.settings.register_profile("postroom", deadline=None)
 hypothesis.settings.load_profile("postroom")
 
-# Whoever a test left connected would keep its database from the next one.
-OTHERS_OUT = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = '{}' AND usename = current_user AND pid <> pg_backend_pid()
-"""
-# Together with DELETE four times as fast as TRUNCATE, which makes each index anew.
-RESTART_IDS = """
-SELECT setval(pg_get_serial_sequence(table_name, column_name), 1, false)
-FROM information_schema.columns WHERE table_schema = 'public' AND is_identity = 'YES'
-"""
 AGENTS = """
 [agents.gateway]
 connector = "gateway"
@@ -57,35 +54,80 @@ uri = "http://127.0.0.1:9/api"
 allow_networks = ["loopback"]
 """
 
+SLOW = ("tests/scenarios/", "tests/faults/", "tests/app/outbox/test_promises.py")
+
+
+@dataclass(frozen=True)
+class MigratedDatabase:
+    """A migrated database and an open psycopg2 connection to it."""
+
+    url: str
+    connection: Any
+
+    def reset(self) -> None:
+        """Delete all rows and restart all identity columns, in one round trip.
+
+        Connections that a test left open are closed first, since they may hold locks. DELETE is
+        several times faster than TRUNCATE, which creates all indexes anew.
+        """
+        with self.connection.cursor() as cursor:
+            cursor.execute(_reset_statement())
+
+
+@cache
+def _reset_statement() -> str:
+    tables = [*reversed(Base.metadata.sorted_tables)]
+    deletes = [
+        f"IF EXISTS (SELECT FROM {table.name}) THEN DELETE FROM {table.name}; END IF;"
+        for table in tables
+    ]
+    restarts = [
+        f"PERFORM setval(pg_get_serial_sequence('{table.name}', '{column.name}'), 1, false);"
+        for table in tables
+        for column in table.columns
+        if column.identity
+    ]
+    return f"""
+        DO $$ BEGIN
+            PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND usename = current_user
+                AND pid <> pg_backend_pid();
+            {" ".join(deletes)}
+            {" ".join(restarts)}
+            INSERT INTO scheduler_state DEFAULT VALUES;
+        END $$
+    """
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long by itself, or one process would still be at it at the end."""
-    slow = ("tests/scenarios/", "tests/faults/", "tests/app/outbox/test_promises.py")
-    items.sort(key=lambda item: not item.nodeid.startswith(slow))
+    """Run the slowest modules first, so that all test processes finish at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The PostgreSQL server of this test process."""
     with postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """The Valkey server of this test process."""
     with valkey(tmp_path_factory.mktemp("valkey")) as server:
         yield server
 
 
 @pytest.fixture
 def agents_file(tmp_path: Path) -> Path:
-    """The agents of the test; write other ones into it before anything reads them."""
+    """The agents file of the test. A test may rewrite it before the agents are loaded."""
     file = tmp_path / "agents.toml"
     file.write_text(AGENTS)
     return file
 
 
-def _forget_settings() -> None:
-    """What a process reads once, each test reads anew."""
+def _clear_caches() -> None:
+    """Drop the settings, agents and connections that a process otherwise reads only once."""
     db.close()
     for cached in (settings_module.settings, agents):
         cached.cache_clear()
@@ -95,60 +137,63 @@ def _forget_settings() -> None:
 def environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, agents_file: Path
 ) -> Iterator[pytest.MonkeyPatch]:
-    """An environment without any setting of the one that runs the tests."""
+    """An environment with the test's own agents and without any other Postroom setting."""
     for name in [*os.environ]:
         if name.startswith("POSTROOM_") or name in {"DATABASE_URL", "REDIS_URL"}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("POSTROOM_AGENTS_FILE", str(agents_file))
     monkeypatch.setenv("POSTROOM_VAR", str(tmp_path / "var"))
-    _forget_settings()
+    _clear_caches()
     yield monkeypatch
-    _forget_settings()
+    _clear_caches()
 
 
 @pytest.fixture
 def empty_database(
     environment: pytest.MonkeyPatch, postgres_server: PostgresServer
 ) -> Iterator[str]:
-    """The address of a database with nothing in it, which `app.db` uses."""
+    """The URL of a database without tables, which `app.db` uses."""
     name = f"test_{os.urandom(6).hex()}"
-    _administer(postgres_server, "postgres", f"CREATE DATABASE {name}")
-    environment.setenv("DATABASE_URL", _url_of(postgres_server, name))
-    yield _url_of(postgres_server, name)
-    db.close()
-    # Not WITH (FORCE), which may not end an autovacuum worker; without it, PostgreSQL does.
-    _administer(postgres_server, "postgres", OTHERS_OUT.format(name))
-    _administer(postgres_server, "postgres", f"DROP DATABASE {name}")
+    with (
+        closing(_connect(postgres_server, "postgres")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"CREATE DATABASE {name}")
+        environment.setenv("DATABASE_URL", _url(postgres_server, name))
+        yield _url(postgres_server, name)
+        db.close()
+        # Not WITH (FORCE): the role may not end an autovacuum worker, but a plain DROP may.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = %s AND usename = current_user",
+            (name,),
+        )
+        cursor.execute(f"DROP DATABASE {name}")
 
 
 @pytest.fixture(scope="session")
-def migrated_database(postgres_server: PostgresServer) -> str:
-    """The name of a migrated database."""
-    _administer(postgres_server, "postgres", "CREATE DATABASE migrated")
+def migrated_database(postgres_server: PostgresServer) -> Iterator[MigratedDatabase]:
+    """The database that all tests of this process share, one after the other."""
+    name = "migrated"
+    with closing(_connect(postgres_server, "postgres")) as connection:
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+    url = _url(postgres_server, name)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("DATABASE_URL", _url_of(postgres_server, "migrated"))
-        _forget_settings()
+        monkeypatch.setenv("DATABASE_URL", url)
+        _clear_caches()
         migrate.upgrade()
-        _forget_settings()
-    return "migrated"
+        _clear_caches()
+    with closing(_connect(postgres_server, name)) as connection:
+        yield MigratedDatabase(url, connection)
 
 
 @pytest.fixture
-def database(
-    environment: pytest.MonkeyPatch, postgres_server: PostgresServer, migrated_database: str
-) -> Iterator[str]:
-    """The address of a migrated database with no row in it, which `app.db` uses."""
-    environment.setenv("DATABASE_URL", _url_of(postgres_server, migrated_database))
-    yield _url_of(postgres_server, migrated_database)
+def database(environment: pytest.MonkeyPatch, migrated_database: MigratedDatabase) -> Iterator[str]:
+    """The URL of a migrated database without rows, which `app.db` uses."""
+    environment.setenv("DATABASE_URL", migrated_database.url)
+    yield migrated_database.url
     db.close()
-    _administer(
-        postgres_server,
-        migrated_database,
-        OTHERS_OUT.format(migrated_database),
-        *(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)),
-        RESTART_IDS,
-        "INSERT INTO scheduler_state DEFAULT VALUES",
-    )
+    migrated_database.reset()
 
 
 @pytest.fixture
@@ -158,11 +203,19 @@ def connection(database: str) -> Iterator[Connection]:
         yield connection
 
 
-@pytest.fixture
-def redis_url(environment: pytest.MonkeyPatch, valkey_server: ValkeyServer) -> str:
-    """The address of an empty Redis, which the settings name."""
+@pytest.fixture(scope="session")
+def valkey_client(valkey_server: ValkeyServer) -> Iterator["redis.Redis"]:
+    """A client of the Valkey server of this test process."""
     with redis.Redis.from_url(valkey_server.url) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(
+    environment: pytest.MonkeyPatch, valkey_server: ValkeyServer, valkey_client: "redis.Redis"
+) -> str:
+    """The URL of an empty Redis, which the settings name."""
+    valkey_client.flushall()
     environment.setenv("REDIS_URL", valkey_server.url)
     return valkey_server.url
 
@@ -174,14 +227,14 @@ def loaded_agents(environment: pytest.MonkeyPatch) -> Iterator[Agents]:
     agents().close()
 
 
-def _administer(server: PostgresServer, database: str, *statements: str) -> None:
-    engine = create_engine(
-        _url_of(server, database), isolation_level="AUTOCOMMIT", poolclass=NullPool
-    )
-    with engine.connect() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
+def _connect(server: PostgresServer, database: str) -> Any:
+    """Return a psycopg2 connection where each statement is its own transaction."""
+    connection = psycopg2.connect(f"{server.url.rpartition('/')[0]}/{database}")
+    connection.autocommit = True
+    return connection
 
 
-def _url_of(server: PostgresServer, name: str) -> str:
-    return f"postgresql+psycopg2://{server.url.partition('://')[2].rpartition('/')[0]}/{name}"
+def _url(server: PostgresServer, database: str) -> str:
+    """Return the URL of a database in SQLAlchemy's form."""
+    scheme, _, address = server.url.rpartition("/")[0].partition("://")
+    return f"{scheme}+psycopg2://{address}/{database}"

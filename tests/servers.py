@@ -1,35 +1,46 @@
-"""Throwaway PostgreSQL and Valkey servers: real ones, on free ports, with fast settings."""
+"""Throwaway PostgreSQL and Valkey servers on free ports, with settings that favour speed."""
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
 
 from app.local.servers import PostgresServer, ValkeyServer
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
+    """Return a TCP port of 127.0.0.1 that is not in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 @contextmanager
-def postgres(tmp: Path) -> Iterator[PostgresServer]:
-    """A PostgreSQL with an empty database `postroom`, its data in `tmp`/postgres."""
-    server = PostgresServer(tmp / "postgres", free_port(), durable=False)
+def postgres(folder: Path, *, durable: bool = False) -> Iterator[PostgresServer]:
+    """Run a PostgreSQL with an empty database `postroom`, its data in `folder`/postgres."""
+    server = PostgresServer(folder / "postgres", free_port(), durable=durable)
     server.start()
     try:
+        _speed_up_login(server.url)
         yield server
     finally:
         server.kill()
 
 
+def _speed_up_login(url: str) -> None:
+    """Hash the password once instead of 4,096 times, which halves the time to connect."""
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SET scram_iterations = 1")
+        cursor.execute("ALTER ROLE postroom PASSWORD %s", (urlsplit(url).password,))
+
+
 @contextmanager
-def valkey(tmp: Path) -> Iterator[ValkeyServer]:
-    """An empty Valkey that keeps nothing, its folder `tmp`/valkey."""
-    server = ValkeyServer(tmp / "valkey", free_port(), durable=False)
+def valkey(folder: Path) -> Iterator[ValkeyServer]:
+    """Run an empty Valkey that stores nothing on disk, its folder `folder`/valkey."""
+    server = ValkeyServer(folder / "valkey", free_port(), durable=False)
     server.start()
     try:
         yield server
