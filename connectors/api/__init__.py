@@ -1,1 +1,1 @@
-"""Any HTTP API."""
+"""Messages to any HTTP API."""

@@ -1,4 +1,4 @@
-"""How a generic HTTP API is called, who we are to it, and what its replies mean."""
+"""Settings of the `api` connector."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ from connectors.toolkit.oauth import ClientCredentials, ServiceAccountKey
 from connectors.toolkit.standard_webhooks import HEADERS as SIGNATURE_HEADERS
 from connectors.toolkit.standard_webhooks import SigningSecrets
 
-# A message may not speak with another identity than ours, nor frame the request anew.
+# A message must not change the identity or the framing of a request.
 RESERVED_HEADERS = frozenset(
     {
         "authorization",
@@ -31,79 +31,80 @@ RESERVED_HEADERS = frozenset(
 )
 
 
-def _not_reserved(name: str) -> str:
+def _check_not_reserved(name: str) -> str:
     if name.lower() in RESERVED_HEADERS | SIGNATURE_HEADERS:
-        raise ValueError("is set by the connector itself")
+        raise ValueError("set by the connector itself. Remove it.")
     return name
 
 
-OwnHeaderName = Annotated[HeaderName, AfterValidator(_not_reserved)]
+CustomHeaderName = Annotated[HeaderName, AfterValidator(_check_not_reserved)]
 
 
 class ServiceAccount(ConnectorSettings):
-    """An identity at Google."""
+    """A Google service account."""
 
     key: ServiceAccountKey
-    """The JSON of the account's key, or the path of the file that holds it."""
+    """The service account's JSON key, or the path of the file that contains it."""
     scopes: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(min_length=1)
-    """The rights to ask for, as `https://www.googleapis.com/auth/cloud-platform`."""
+    """The scopes to request, such as `https://www.googleapis.com/auth/cloud-platform`."""
 
 
 class ApiSettings(WebhookSettings):
-    """One API, our identity there, and what goes there and back."""
+    """An HTTP API: the credentials, how requests are built, and how responses are read."""
 
     uri: BaseUrl
-    """The address that every path is appended to."""
+    """The base URL that paths are appended to."""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     """The method of every request."""
     content_type: Annotated[str, Field(pattern=r"^[\x21-\x7e]+(; ?[\x21-\x7e]+)*$")] = (
         "application/json"
     )
-    """The type of what is sent, unless the message has a header for it."""
-    headers: dict[OwnHeaderName, HeaderSecret] = Field(default_factory=dict)
-    """Headers of every request. Their values are taken for secrets."""
+    """The content type of requests, unless the message sets the header itself."""
+    headers: dict[CustomHeaderName, HeaderSecret] = Field(default_factory=dict)
+    """Headers of every request. Their values are treated as secrets."""
 
     token: HeaderSecret | None = None
-    """A token that does not change. For the scheme Basic it is the encoded pair itself."""
+    """A static token. For the scheme Basic, the encoded credentials."""
     auth_scheme: HeaderName = "Bearer"
-    """The word before the token in the header `Authorization`."""
+    """The scheme before the token in the `Authorization` header."""
     oauth: ClientCredentials | None = None
-    """In place of a token: where to fetch one by OAuth 2.0 client credentials."""
+    """OAuth 2.0 client credentials to fetch tokens with, instead of a static token."""
     service_account: ServiceAccount | None = None
-    """In place of a token: the Google service account whose tokens to use."""
+    """A Google service account to fetch tokens with, instead of a static token."""
     signing_secrets: SigningSecrets = ()
-    """Secrets to sign requests with by Standard Webhooks, each `whsec_` and a key in base64: one,
-    and beside it the one before while the receiver turns from that to the new one."""
+    """Secrets to sign requests with, as defined by Standard Webhooks: each `whsec_` followed by a
+    key in base64. While you rotate a secret, list the new one and the old one."""
 
     path_template: TemplateText | None = None
-    """Makes the path, with its query, in place of the message's recipient."""
-    header_templates: dict[OwnHeaderName, TemplateText] = Field(default_factory=dict)
-    """Make further headers."""
+    """A template for the path and query. Without one, the path is the message's recipient."""
+    header_templates: dict[CustomHeaderName, TemplateText] = Field(default_factory=dict)
+    """Templates for more headers."""
     body_template: TemplateText | None = None
-    """Makes what is sent, in place of the message's payload or body."""
+    """A template for the request body. Without one, the message's payload or body is sent."""
 
     success_statuses: frozenset[Annotated[int, Field(ge=200, le=499)]] | None = Field(
         default=None, min_length=1
     )
-    """The statuses by which the API takes a message. Without them, 200 to 299."""
+    """The HTTP statuses with which the API accepts a message. Defaults to 200–299."""
     success_path: JsonPath | None = None
-    """What such a reply must hold, as a JSONPath, to be a success."""
+    """A JSONPath that must match in a response for it to be a success."""
     success_value: bool | int | str | None = None
-    """What must be found there. Without it, anything."""
+    """The value that `success_path` must find. Without one, any match is a success."""
     id_path: JsonPath | None = None
-    """Where a reply names the API's id of the message."""
+    """A JSONPath to the API's ID of the message."""
     retry_after_path: JsonPath | None = None
-    """Where a reply names the seconds to wait before the next try."""
+    """A JSONPath to the number of seconds to wait before the next attempt."""
 
     @model_validator(mode="after")
-    def _settings_fit_together(self) -> "ApiSettings":
+    def _check_combinations(self) -> "ApiSettings":
         identities = (self.token, self.oauth, self.service_account)
         if sum(map(bool, identities)) > 1:
-            raise ValueError("token, oauth and service_account exclude each other")
+            raise ValueError("token, oauth, service_account: set only one of them.")
         if self.success_value is not None and self.success_path is None:
-            raise ValueError("success_value needs success_path")
-        if twice := {name.lower() for name in self.headers} & {
+            raise ValueError("success_value: only allowed with success_path. Set success_path.")
+        if repeated := {name.lower() for name in self.headers} & {
             name.lower() for name in self.header_templates
         }:
-            raise ValueError(f"{', '.join(sorted(twice))}: in headers and in header_templates")
+            names = ", ".join(sorted(repeated))
+            raise ValueError(f"header_templates: {names} already set in headers. Remove one.")
         return self

@@ -1,8 +1,8 @@
-"""Texts of a message's fields, made by templates of the settings (Jinja2, in its sandbox:
-https://jinja.palletsprojects.com/en/stable/sandbox/).
+"""Templates in the settings that render a message's fields (Jinja2).
 
-Whoever writes the settings is trusted, the messages are not. A template sees plain values, none
-of their methods and no function, and loops over nothing but what the message itself holds.
+Settings are trusted, messages are not, so templates run in Jinja's sandbox
+(https://jinja.palletsprojects.com/en/stable/sandbox/). A template can read plain values only, not
+their methods, cannot call functions, and can loop only over values from the message.
 """
 
 import json
@@ -38,7 +38,7 @@ FIELDS = (
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """`metadata.items` is the key `items` of the metadata, and never a method of it."""
+    """A sandbox in which `metadata.items` is the key `items`, never the method."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)
@@ -47,83 +47,89 @@ class _Environment(ImmutableSandboxedEnvironment):
         return isinstance(obj, LoopContext) and super().is_safe_attribute(obj, attr, value)
 
 
-# HTML escaping would spoil URLs and JSON alike: each value is escaped for its place by a filter.
+# No automatic HTML escaping: it would break URLs and JSON. Templates escape values with filters.
 _environment = _Environment(
     undefined=StrictUndefined,
     autoescape=False,
     finalize=lambda value: "" if value is None else value,
 )
 _environment.globals.clear()
-# Jinja's own leave the slash as it is, and write HTML escapes into JSON.
+# Jinja's own filters leave slashes unescaped in URLs and add HTML escapes to JSON.
 _environment.filters["urlencode"] = lambda value: quote(str(value), safe="")
-# Where a value is missing, it is the call of `str` that says so.
+# For a missing value, json.dumps calls `str`, which raises UndefinedError.
 _environment.filters["tojson"] = partial(json.dumps, default=str)
 
 
 class Template:
-    """A template of the setting called `setting`. Raises ValueError where it is none."""
+    """A compiled template.
 
-    def __init__(self, source: str, setting: str, longest_characters: int) -> None:
+    Args:
+        source: The template's text.
+        setting: The name of the setting it comes from, for error messages.
+        max_characters: The maximum length of a rendered text.
+
+    Raises:
+        ValueError: The template is invalid.
+    """
+
+    def __init__(self, source: str, setting: str, max_characters: int) -> None:
         self._source = source
-        self._template = _compiled(source)
+        self._template = _compile(source)
         self._setting = setting
-        self._longest_characters = longest_characters
+        self._max_characters = max_characters
 
-    def render(self, fields: dict[str, Any]) -> str:
-        """The text for the `fields_of` a message. Raises Rejected where it cannot be made, or
-        would be longer than allowed."""
+    def render(self, message: OutboundMessage) -> str:
+        """Render the template for a message.
+
+        Raises:
+            Rejected: Rendering failed, or the result is too long.
+        """
         parts = []
-        room = self._longest_characters
+        capacity = self._max_characters
         try:
-            for part in self._template.generate(fields):
+            for part in self._template.generate({name: getattr(message, name) for name in FIELDS}):
                 parts.append(part)
-                room -= len(part)
-                if room < 0:
+                capacity -= len(part)
+                if capacity < 0:
                     break
             text = "".join(parts)
-            text.encode()  # half a surrogate pair has no bytes to send
+            text.encode()  # fails for lone surrogates, which cannot be sent
         except UndefinedError as error:
-            raise self.failed(self._missing(str(error.message))) from None
-        except Exception as error:  # noqa: BLE001 - it may fail in any way, and for this message only
-            raise self.failed(type(error).__name__) from None
-        if room < 0:
-            raise self.failed(f"longer than {self._longest_characters} characters")
+            raise self.error(self._describe_missing(str(error.message))) from None
+        except Exception as error:  # noqa: BLE001 - any failure concerns this message only
+            raise self.error(type(error).__name__) from None
+        if capacity < 0:
+            raise self.error(f"the result is longer than {self._max_characters} characters")
         return text
 
-    def _missing(self, said: str) -> str:
-        """What a value is missing for. The name can be content where it was looked up by content;
-        it is told only if the template itself spells it out."""
-        name = re.search(r"'(\w+)'$", said)
+    def _describe_missing(self, text: str) -> str:
+        """Name the missing value, unless its name comes from the message's content."""
+        name = re.search(r"'(\w+)'$", text)
         if name and re.search(rf"\b{name[1]}\b", self._source):
             return f"the message has no {name[1]}"
-        return "a value is missing"
+        return "the message lacks a value"
 
-    def failed(self, why: str) -> Rejected:
-        """The error of a message for which this template makes no usable text."""
-        return Rejected("template", f"{self._setting}: {why}")
-
-
-def fields_of(message: OutboundMessage) -> dict[str, Any]:
-    """What templates know of a message."""
-    return {name: getattr(message, name) for name in FIELDS}
+    def error(self, reason: str) -> Rejected:
+        """Return the error for a message that this template cannot be used for."""
+        return Rejected("template", f"{self._setting}: {reason}")
 
 
-def _compiled(source: str) -> JinjaTemplate:
+def _compile(source: str) -> JinjaTemplate:
     try:
         tree = _environment.parse(source)
         template = _environment.from_string(source)
     except TemplateSyntaxError as error:
         raise ValueError(f"line {error.lineno}: {error.message}") from None
     if unknown := sorted(meta.find_undeclared_variables(tree) - set(FIELDS)):
-        raise ValueError(f"knows no {', '.join(unknown)}; there are: {', '.join(FIELDS)}")
+        raise ValueError(f"unknown name: {', '.join(unknown)}. Use one of: {', '.join(FIELDS)}")
     if any(meta.find_referenced_templates(tree)):
-        raise ValueError("cannot use another template")
+        raise ValueError("cannot use other templates. Write the whole template into this setting.")
     return template
 
 
-def _checked(source: str) -> str:
-    _compiled(source)
+def _validate(source: str) -> str:
+    _compile(source)
     return source
 
 
-TemplateText = Annotated[str, AfterValidator(_checked)]
+TemplateText = Annotated[str, AfterValidator(_validate)]

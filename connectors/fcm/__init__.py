@@ -1,1 +1,1 @@
-"""The `fcm` connector."""
+"""Push notifications through Firebase Cloud Messaging."""

@@ -1,1 +1,1 @@
-"""The `gateway` connector."""
+"""SMS and MMS through an HTTP gateway."""

@@ -1,1 +1,1 @@
-"""SMTP servers, and the mailboxes where bounces and answers arrive."""
+"""E-mail through an SMTP server, with bounces and replies read from an IMAP mailbox."""

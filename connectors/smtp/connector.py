@@ -1,4 +1,7 @@
-"""Sends mail through an SMTP server (RFC 5321; SIZE, 8BITMIME, SMTPUTF8, DSN, STARTTLS, AUTH)."""
+"""Send e-mail through an SMTP server.
+
+Implements RFC 5321 with the extensions SIZE, 8BITMIME, SMTPUTF8, DSN, STARTTLS and AUTH.
+"""
 
 import re
 import time
@@ -15,8 +18,8 @@ from connectors.base import (
     Unavailable,
     Uncertain,
 )
-from connectors.smtp.connection import ClosingError, Connection, LostError, open_connection
-from connectors.smtp.mailbox import read_mailbox
+from connectors.smtp.connection import Connection, open_connection
+from connectors.smtp.errors import ConnectionLostError, ServiceClosingError
 from connectors.smtp.pool import Pool
 from connectors.smtp.settings import SmtpSettings
 from connectors.toolkit.mail.mime import Mail, compose, seven_bit
@@ -24,10 +27,10 @@ from connectors.toolkit.mail.smtp_replies import ERRORS, TOO_MANY_RECIPIENTS, re
 
 
 class Smtp(Connector[SmtpSettings]):
-    """The connector `smtp`.
+    """Send e-mail through an SMTP server, and read bounces and replies from a mailbox.
 
-    A certificate that cannot be verified is Unavailable, no Misconfigured: mostly it has
-    expired, which the server's owner mends without us. Nothing is sent to whoever is there.
+    A certificate that cannot be verified is Unavailable rather than Misconfigured: usually it has
+    expired, and the server's owner will renew it. Until then nothing is sent.
     """
 
     Settings = SmtpSettings
@@ -46,21 +49,21 @@ class Smtp(Connector[SmtpSettings]):
         return timedelta(seconds=self.settings.total_timeout_seconds)
 
     def send(self, message: OutboundMessage) -> Accepted:
-        """Send the message to its recipients; see `connectors.toolkit.mail.mime` for what it becomes.
+        """Send the message to its recipients.
 
-        The provider's id of it is its Message-ID, which is the same for every try.
+        The provider's message ID is the Message-ID, which is the same for every attempt.
         """
-        ends_at = time.monotonic() + self.settings.total_timeout_seconds
+        deadline = time.monotonic() + self.settings.total_timeout_seconds
         mail = compose(message, self.settings.sender, self.settings.return_path)
-        idle = self._pool.take(ends_at)
-        if idle is not None:
+        connection = self._pool.acquire(deadline)
+        if connection is not None:
             try:
-                return self._use(idle, mail)
-            except LostError:
-                pass  # before the mail was complete: nobody has it, a new connection may try
+                return self._send_on(connection, mail)
+            except ConnectionLostError:
+                pass  # the message was not sent completely, so a new connection may try
         try:
-            return self._use(open_connection(self.settings, self._tls, ends_at), mail)
-        except LostError as lost:
+            return self._send_on(open_connection(self.settings, self._tls, deadline), mail)
+        except ConnectionLostError as lost:
             raise Unavailable(lost.code, lost.detail) from lost
 
     @property
@@ -68,101 +71,115 @@ class Smtp(Connector[SmtpSettings]):
         return self.settings.mailbox is not None
 
     def read_mailboxes(self, store: StoreItems) -> None:
-        """Read the mailbox that bounces and replies come to; see `connectors.smtp.mailbox`."""
+        """Read bounces and replies from the mailbox, if there is one."""
         if self.settings.mailbox is not None:
+            # Only agents with a mailbox need the IMAP client.
+            from connectors.smtp.mailbox import read_mailbox  # noqa: PLC0415
+
             read_mailbox(self.settings.mailbox, store)
 
     def close(self) -> None:
         self._pool.close()
 
-    def _use(self, connection: Connection, mail: Mail) -> Accepted:
-        connection.begun += 1
+    def _send_on(self, connection: Connection, mail: Mail) -> Accepted:
+        connection.message_count += 1
         try:
-            return _transact(connection, mail)
+            return _send(connection, mail)
         except BaseException as error:
             if not isinstance(error, SendError):
-                connection.close()  # which reply it would read next, nobody knows
+                connection.close()  # the next reply could belong to this message
             raise
         finally:
-            self._pool.put(connection)
+            self._pool.release(connection)
 
 
 @dataclass(slots=True)
 class _Recipients:
-    """What the server said to each recipient, by the address as the message writes it."""
+    """The server's reply to each recipient, by the address as written in the message."""
 
-    taken: list[str] = field(default_factory=list)
-    later: dict[str, Unavailable] = field(default_factory=dict)
-    never: dict[str, Rejected] = field(default_factory=dict)
+    accepted: list[str] = field(default_factory=list)
+    deferred: dict[str, Unavailable] = field(default_factory=dict)
+    rejected: dict[str, Rejected] = field(default_factory=dict)
 
     @property
     def refused(self) -> dict[str, str]:
-        return {address: error.detail for address, error in self.never.items()}
+        return {address: error.detail for address, error in self.rejected.items()}
 
-    def try_again(self) -> Unavailable:
-        """What to raise once all that is possible now is done, where some are to wait."""
-        first = next(iter(self.later.values()))
-        waits = [error.retry_after for error in self.later.values() if error.retry_after]
+    def retry(self) -> Unavailable:
+        """Return the error that has the deferred recipients tried again."""
+        first = next(iter(self.deferred.values()))
+        waits = [error.retry_after for error in self.deferred.values() if error.retry_after]
         return Unavailable(
             first.code,
             first.detail,
             retry_after=max(waits, default=None),
-            remaining=tuple(self.later),
+            remaining=tuple(self.deferred),
             refused=self.refused,
         )
 
 
-def _transact(connection: Connection, mail: Mail) -> Accepted:
-    """Give the mail to the server. Raises SendError, or LostError where it has not got it."""
-    content = _fitting(connection, mail)
-    _begin(connection, mail, content)
-    recipients = _offer(connection, mail)
-    if not recipients.taken:
-        if recipients.later:
-            raise recipients.try_again()
-        raise next(iter(recipients.never.values()))
+def _send(connection: Connection, mail: Mail) -> Accepted:
+    """Send one message in one transaction.
 
-    go_on = connection.command("DATA")
-    if go_on.code != 354:
-        raise _none_served(reply_error(go_on, mail.recipients), recipients)
-    connection.transmit(content)
+    Raises:
+        SendError: The server refused it, or did not reply after the end of the content.
+        ConnectionLostError: The connection was lost before the end of the content.
+    """
+    content = _encode(connection, mail)
+    _send_sender(connection, mail, content)
+    recipients = _send_recipients(connection, mail)
+    if not recipients.accepted:
+        if recipients.deferred:
+            raise recipients.retry()
+        raise next(iter(recipients.rejected.values()))
+
+    reply = connection.command("DATA")
+    if reply.code != 354:
+        raise _with_refused(reply_error(reply, mail.recipients), recipients)
+    connection.send_content(content)
     try:
-        last = connection.finish()
-    except ClosingError as closing:
-        raise _none_served(Unavailable(closing.code, closing.detail), recipients) from closing
-    except LostError as lost:
+        reply = connection.end_content()
+    except ServiceClosingError as closing:
+        raise _with_refused(Unavailable(closing.code, closing.detail), recipients) from closing
+    except ConnectionLostError as lost:
         raise Uncertain(lost.code, lost.detail) from lost
-    if last.code < 400 and not last.positive:
+    if reply.code < 400 and not reply.positive:
         connection.close()
-        raise Uncertain(last.status, last.excerpt(mail.recipients))
-    if not last.positive:
-        raise _none_served(reply_error(last, mail.recipients), recipients)
+        raise Uncertain(reply.status, reply.excerpt(mail.recipients))
+    if not reply.positive:
+        raise _with_refused(reply_error(reply, mail.recipients), recipients)
 
-    if recipients.later:
-        raise recipients.try_again()
+    if recipients.deferred:
+        raise recipients.retry()
     return Accepted(
         provider_message_id=mail.message_id,
-        code=last.status,
-        detail=last.excerpt(mail.recipients),
+        code=reply.status,
+        detail=reply.excerpt(mail.recipients),
         refused=recipients.refused,
     )
 
 
-def _fitting(connection: Connection, mail: Mail) -> bytes:
-    """The content in a form that this server takes. Raises Rejected where there is none."""
+def _encode(connection: Connection, mail: Mail) -> bytes:
+    """Return the content in an encoding that the server accepts.
+
+    Raises:
+        Rejected: There is none, or the content is too large.
+    """
     if mail.smtputf8 and not connection.has_extn("smtputf8"):
-        raise Rejected("5.6.7", "an address or a header needs SMTPUTF8, which the server lacks")
+        raise Rejected(
+            "5.6.7", "an address or a header requires SMTPUTF8, which the server does not support"
+        )
     content = mail.content
     if not content.isascii() and not connection.has_extn("8bitmime"):
         content = seven_bit(content)
     limit = connection.esmtp_features.get("size", "")
-    # A server without a limit announces none, or 0 (RFC 1870, 4).
+    # A server without a limit announces no value or 0 (RFC 1870, 4).
     if limit.isdecimal() and 0 < int(limit) < len(content):
-        raise Rejected("5.3.4", f"{len(content)} octets; the server takes {limit}")
+        raise Rejected("5.3.4", f"{len(content)} bytes; the server's limit is {limit}")
     return content
 
 
-def _begin(connection: Connection, mail: Mail, content: bytes) -> None:
+def _send_sender(connection: Connection, mail: Mail, content: bytes) -> None:
     command = f"MAIL FROM:<{mail.sender}>"
     if connection.has_extn("size"):
         command += f" SIZE={len(content)}"
@@ -178,38 +195,42 @@ def _begin(connection: Connection, mail: Mail, content: bytes) -> None:
         raise reply_error(reply, mail.recipients)
 
 
-def _offer(connection: Connection, mail: Mail) -> _Recipients:
-    """Name each recipient to the server. Raises what concerns them all."""
+def _send_recipients(connection: Connection, mail: Mail) -> _Recipients:
+    """Send each recipient to the server.
+
+    Raises:
+        SendError: A reply_error that concerns the whole message.
+    """
     recipients = _Recipients()
-    offered = iter(mail.recipients.items())
-    for address, written in offered:
+    remaining = iter(mail.recipients.items())
+    for address, written in remaining:
         command = f"RCPT TO:<{address}>"
         if connection.has_extn("dsn") and address.isascii():
             command += f" ORCPT=rfc822;{_xtext(address)}"
         reply = connection.command(command)
         if reply.positive:
-            recipients.taken.append(written)
+            recipients.accepted.append(written)
             continue
         error = reply_error(reply, mail.recipients, may_suppress=written == mail.recipient)
         if isinstance(error, Unavailable):
-            recipients.later[written] = error
+            recipients.deferred[written] = error
             if error.code in TOO_MANY_RECIPIENTS:
-                recipients.later |= {rest: error for _, rest in offered}
+                recipients.deferred |= {rest: error for _, rest in remaining}
         elif isinstance(error, Rejected):
-            recipients.never[written] = error
+            recipients.rejected[written] = error
         else:
             raise error
     return recipients
 
 
 def _xtext(text: str) -> str:
-    """`text`, which is ASCII, as a parameter of a command (RFC 3461, 4)."""
+    """Encode an ASCII text as the value of a DSN parameter (RFC 3461, 4)."""
     return re.sub(r"[^!-*,-<>-~]", lambda found: f"+{ord(found[0]):02X}", text)
 
 
-def _none_served(error: SendError, recipients: _Recipients) -> SendError:
-    """`error` of the whole mail; those refused for good by themselves need not be tried again."""
-    if isinstance(error, Unavailable) and recipients.never:
-        error.remaining = (*recipients.taken, *recipients.later)
+def _with_refused(error: SendError, recipients: _Recipients) -> SendError:
+    """Exclude recipients that were refused individually from the next attempt."""
+    if isinstance(error, Unavailable) and recipients.rejected:
+        error.remaining = (*recipients.accepted, *recipients.deferred)
         error.refused = recipients.refused
     return error

@@ -1,166 +1,171 @@
-"""Collects the mail of a mailbox over IMAP (RFC 9051, or RFC 3501 with MOVE and UIDPLUS where
-those are needed).
+"""Read bounces and replies from an IMAP mailbox.
 
-A mail is read, kept by the caller, and only then marked, moved or deleted. Where that breaks off
-in between, it is read again, and known by its key.
+Implements RFC 9051, or RFC 3501 with MOVE and UIDPLUS where the settings need them. Each message
+is read, stored by the caller, and only then marked as read, moved or deleted. If that fails
+midway, the message is read again in the next round and recognized by its key.
 """
 
-import imaplib
-import re
+import logging
 import socket
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from threading import Timer
+
+from imapclient import DELETED, SEEN, IMAPClient, SocketTimeout
+from imapclient.exceptions import (
+    IMAPClientAbortError,
+    IMAPClientError,
+    IMAPClientReadOnlyError,
+    LoginError,
+    ProtocolError,
+)
 
 from connectors.base import Inbound, Misconfigured, Receipt, StoreItems, Unavailable
-from connectors.smtp.connection import lost
+from connectors.smtp.errors import connection_lost
 from connectors.smtp.settings import MailboxSettings
 from connectors.toolkit.http.replies import excerpt
 from connectors.toolkit.mail.incoming import read_mail
 
-_SIZE = re.compile(rb"RFC822\.SIZE (\d+)")
+# At DEBUG the library logs what the server sends.
+logging.getLogger("imapclient").setLevel(logging.INFO)
 
 
-class _Connection(imaplib.IMAP4):
-    """A connection that is cut when the time for a round is over."""
+class _Client(IMAPClient):  # type: ignore[misc] # imapclient has no type hints
+    def has_capability(self, capability: str) -> bool:
+        """Return whether the server has an extension.
 
-    def __init__(self, settings: MailboxSettings) -> None:
-        self._settings = settings
-        self._end = threading.Timer(settings.total_timeout_seconds, self._cut)
-        self._end.daemon = True
-        super().__init__(settings.host, settings.port_number, settings.silence_timeout_seconds)
-
-    # Where imaplib itself has its variant for TLS; its type stubs leave it out.
-    def _create_socket(self, timeout: float | None) -> socket.socket:
-        sock: socket.socket = super()._create_socket(timeout)  # type: ignore[misc]
-        if self._settings.security == "tls":
-            sock = self._settings.tls().wrap_socket(sock, server_hostname=self._settings.host)
-        self._end.start()
-        return sock
-
-    def shutdown(self) -> None:
-        self._end.cancel()
-        super().shutdown()
-
-    def _cut(self) -> None:
-        with suppress(OSError):
-            # Not the method of a TLS socket, which takes away what the other thread is using.
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+        IMAP4rev2 includes MOVE and UIDPLUS (RFC 9051, appendix E).
+        """
+        is_included = capability in {"MOVE", "UIDPLUS"} and super().has_capability("IMAP4REV2")
+        return bool(is_included or super().has_capability(capability))
 
 
 def read_mailbox(settings: MailboxSettings, store: StoreItems) -> None:
-    """Give each unread mail to `store`, and mark it as done where that returns True. Raises
-    Unavailable, Misconfigured, and what `store` raises."""
-    with _faults_blamed():
-        connection = _Connection(settings)
+    """Pass each unread message to `store`, and mark those done for which it returns True.
+
+    Raises:
+        Unavailable: The server cannot be used at present, or the time limit was reached.
+        Misconfigured: The server refuses the credentials or a command.
+        Exception: Whatever `store` raises.
+    """
+    client = _connect(settings)
+    timer = Timer(settings.total_timeout_seconds, _shut_down, [client])
+    timer.daemon = True
+    timer.start()
     try:
-        with _faults_blamed():
-            _enter(connection, settings)
-            uids = _unread(connection)
-        for uid in uids[: settings.mails_per_round]:
-            with _faults_blamed():
-                size, content = _fetch(connection, uid, settings.mail_limit_bytes)
+        with _classified_errors():
+            _log_in(client, settings)
+            client.select_folder(settings.folder)
+            uids = sorted(client.search(["UNSEEN", "UNDELETED"]))
+        for uid in uids[: settings.messages_per_round]:
+            with _classified_errors():
+                size, content = _fetch(client, uid, settings.message_limit_bytes)
             if content and store(_read(content, size)):
-                with _faults_blamed():
-                    _finish(connection, uid, settings, is_whole=size <= len(content))
-        with _faults_blamed():
-            connection.logout()
+                with _classified_errors():
+                    _mark_done(client, uid, settings, is_whole=size <= len(content))
+        with suppress(IMAPClientError, OSError):
+            client.logout()
     finally:
-        with suppress(OSError):  # it is closed already, unless something failed
-            connection.shutdown()
+        timer.cancel()
+        with suppress(OSError):  # already closed after a logout
+            client.shutdown()
 
 
-def _enter(connection: _Connection, settings: MailboxSettings) -> None:
+def _connect(settings: MailboxSettings) -> _Client:
+    timeout = SocketTimeout(settings.connect_timeout_seconds, settings.read_timeout_seconds)
+    with _classified_errors():
+        try:
+            return _Client(
+                settings.host,
+                settings.port_number,
+                ssl=settings.security == "tls",
+                ssl_context=settings.tls(),
+                timeout=timeout,
+            )
+        except IMAPClientAbortError:
+            raise
+        except IMAPClientError as error:
+            raise Unavailable("protocol_error", "the server did not send a greeting") from error
+
+
+def _shut_down(client: _Client) -> None:
+    """End a round whose time is up, by failing the operation in progress."""
+    with suppress(OSError):
+        # A TLS socket's own method would discard state that the other thread is using.
+        socket.socket.shutdown(client.socket(), socket.SHUT_RDWR)
+
+
+def _log_in(client: _Client, settings: MailboxSettings) -> None:
     if settings.security == "starttls":
-        if "STARTTLS" not in connection.capabilities:
+        if not client.has_capability("STARTTLS"):
             raise Misconfigured("no_starttls", "the server does not offer STARTTLS")
-        connection.starttls(settings.tls())
+        client.starttls(settings.tls())
     try:
-        connection.login(settings.username, settings.password.get_secret_value())
-    except (imaplib.IMAP4.abort, OSError):
-        raise
-    except imaplib.IMAP4.error as error:
-        # Its text is not told: it may quote what we sent.
+        client.login(settings.username, settings.password.get_secret_value())
+    except LoginError as error:
+        # The library raises LoginError for a lost connection too.
+        if isinstance(error.__context__, IMAPClientAbortError):
+            raise error.__context__ from None
+        # The server's text is left out, because it may quote the password.
         if "[UNAVAILABLE]" in str(error):  # RFC 5530
-            raise Unavailable("login_unavailable", "the server cannot log in now") from None
+            raise Unavailable(
+                "login_unavailable", "the server cannot check logins at present"
+            ) from None
         raise Misconfigured(
-            "login_refused", "the server refuses the username or password"
+            "login_refused", "the server refused the username or password"
         ) from None
-    _check_extensions(connection, settings)
-    _demand("SELECT", connection.select(f'"{settings.folder}"'))
+    if settings.move_to is not None and not client.has_capability("MOVE"):
+        raise Misconfigured("no_move", "move_to: the server does not offer MOVE")
+    if settings.delete and not client.has_capability("UIDPLUS"):
+        raise Misconfigured("no_uidplus", "delete: the server does not offer UIDPLUS")
 
 
-def _check_extensions(connection: _Connection, settings: MailboxSettings) -> None:
-    _, answer = connection.capability()
-    offered = b" ".join(answer).decode("ascii", "replace").upper().split()
-    wanted = [(settings.move_to is not None, "MOVE"), (settings.delete, "UIDPLUS")]
-    for is_wanted, name in wanted:
-        if is_wanted and not {name, "IMAP4REV2"} & set(offered):
-            raise Misconfigured(f"no_{name.lower()}", f"the server does not offer {name}")
+def _fetch(client: _Client, uid: int, limit_bytes: int) -> tuple[int, bytes]:
+    """Return a message's size and its content up to the limit.
 
-
-def _unread(connection: _Connection) -> list[str]:
-    """The UIDs of the mails that wait, the oldest first."""
-    [found, *_] = _demand("SEARCH", connection.uid("SEARCH", "UNSEEN", "UNDELETED"))
-    return sorted((found or b"").decode("ascii").split(), key=int)
-
-
-def _fetch(connection: _Connection, uid: str, limit_bytes: int) -> tuple[int, bytes]:
-    """The size of a mail, and its content up to the limit; empty where it is gone."""
-    wanted = f"(RFC822.SIZE BODY.PEEK[]<0.{limit_bytes}>)"
-    answer = _demand("FETCH", connection.uid("FETCH", uid, wanted))
-    literals = [item for item in answer if isinstance(item, tuple)]
-    said = b" ".join(item[0] if isinstance(item, tuple) else item or b"" for item in answer)
-    size = _SIZE.search(said)
-    if not literals or size is None:
-        return 0, b""
-    return int(size[1]), literals[0][1]
+    The content is empty if the message no longer exists.
+    """
+    response = client.fetch([uid], ["RFC822.SIZE", f"BODY.PEEK[]<0.{limit_bytes}>"])
+    fields = response.get(uid, {})
+    return fields.get(b"RFC822.SIZE", 0), fields.get(b"BODY[]<0>") or b""
 
 
 def _read(content: bytes, size: int) -> list[Receipt | Inbound]:
     items = read_mail(content)
     if size <= len(content):
         return items
-    cut = {"size_bytes": size, "read_bytes": len(content)}
+    truncation = {"size_bytes": size, "read_bytes": len(content)}
     return [
-        replace(item, metadata={**item.metadata, **cut}) if isinstance(item, Inbound) else item
+        replace(item, metadata={**item.metadata, **truncation})
+        if isinstance(item, Inbound)
+        else item
         for item in items
     ]
 
 
-def _finish(
-    connection: _Connection, uid: str, settings: MailboxSettings, *, is_whole: bool
-) -> None:
+def _mark_done(client: _Client, uid: int, settings: MailboxSettings, *, is_whole: bool) -> None:
     if settings.move_to is not None:
-        _demand("MOVE", connection.uid("MOVE", uid, f'"{settings.move_to}"'))
+        client.move([uid], settings.move_to)
     elif settings.delete and is_whole:
-        _demand("STORE", connection.uid("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)"))
-        _demand("EXPUNGE", connection.uid("EXPUNGE", uid))
+        client.add_flags([uid], [DELETED], silent=True)
+        client.uid_expunge([uid])
     else:
-        _demand("STORE", connection.uid("STORE", uid, "+FLAGS.SILENT", r"(\Seen)"))
-
-
-def _demand(command: str, answer: tuple[str, Sequence[Any]]) -> Sequence[Any]:
-    """The data of an answer. Raises Misconfigured where it is a refusal: a folder is missing, or
-    a right to it."""
-    result, data = answer
-    if result != "OK":
-        said = b" ".join(part for part in data if isinstance(part, bytes))
-        raise Misconfigured("refused", f"{command}: {excerpt(said.decode('utf-8', 'replace'))}")
-    return data
+        client.add_flags([uid], [SEEN], silent=True)
 
 
 @contextmanager
-def _faults_blamed() -> Iterator[None]:
+def _classified_errors() -> Iterator[None]:
+    """Raise errors of the IMAP client as Unavailable or Misconfigured."""
     try:
         yield
-    except OSError as error:
-        fault = lost(error)
-        raise Unavailable(fault.code, fault.detail) from error
-    except imaplib.IMAP4.abort as error:
-        fault = lost(error)
-        raise Unavailable(fault.code, fault.detail) from error
-    except imaplib.IMAP4.error as error:
-        raise Unavailable("garbled", "the server does not keep to IMAP") from error
+    except IMAPClientReadOnlyError as error:
+        raise Misconfigured("read_only", "folder: the server allows reading only") from error
+    except (OSError, IMAPClientAbortError) as error:
+        lost = connection_lost(error)
+        raise Unavailable(lost.code, lost.detail) from error
+    except (ProtocolError, ValueError) as error:
+        raise Unavailable("protocol_error", "the server violates the IMAP protocol") from error
+    except IMAPClientError as error:
+        # A folder is missing, for instance, or the permission to change it.
+        raise Misconfigured("refused", excerpt(str(error))) from error

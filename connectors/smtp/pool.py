@@ -1,15 +1,16 @@
-"""Keeps SMTP connections that are between two messages."""
+"""A pool of idle SMTP connections."""
 
 import time
 from collections import deque
 from threading import Lock
 
-from connectors.smtp.connection import Connection, LostError
+from connectors.smtp.connection import Connection
+from connectors.smtp.errors import ConnectionLostError
 from connectors.smtp.settings import SmtpSettings
 
 
 class Pool:
-    """Idle connections of one server, for many threads. Whoever took one has it alone."""
+    """Idle connections to one server. Safe for use by many threads."""
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
@@ -17,55 +18,59 @@ class Pool:
         self._idle: deque[tuple[float, Connection]] = deque()
         self._closed = False
 
-    def take(self, ends_at: float) -> Connection | None:
-        """A connection on which the server still answers, its time ending at `ends_at`; None
-        where there is none.
+    def acquire(self, deadline: float) -> Connection | None:
+        """Return an idle connection that still works, or None.
+
+        Args:
+            deadline: When the next use of the connection must end, by the monotonic clock.
         """
-        self._leave_stale()
+        self._close_expired()
         with self._lock:
             if not self._idle:
                 return None
             _, connection = self._idle.pop()
-        connection.ends_at = ends_at
+        connection.deadline = deadline
         try:
-            answers = connection.command("RSET").positive
-        except LostError:
-            answers = False
-        if answers:
+            is_usable = connection.command("RSET").positive
+        except ConnectionLostError:
+            is_usable = False
+        if is_usable:
             return connection
-        # It was the last in use. Those that were longer idle will fare no better, and finding
-        # that out one by one could take all the time of this message.
-        connection.leave()
-        self._leave_all()
+        # It was the most recently used. The others have been idle for longer, and testing them one
+        # by one could use up the time limit of this message.
+        connection.disconnect()
+        self._close_all()
         return None
 
-    def put(self, connection: Connection) -> None:
-        """Keep the connection for the next message, if it is fit for one."""
-        fit = connection.is_open and connection.begun < self._settings.messages_per_connection
+    def release(self, connection: Connection) -> None:
+        """Keep the connection for the next message, or close it if it must not be reused."""
+        is_reusable = (
+            connection.is_open and connection.message_count < self._settings.messages_per_connection
+        )
         with self._lock:
-            if fit and not self._closed:
+            if is_reusable and not self._closed:
                 self._idle.append((time.monotonic(), connection))
                 return
-        connection.leave()
+        connection.disconnect()
 
     def close(self) -> None:
-        """Leave all connections, and any that is put back later."""
+        """Close all idle connections now, and those in use when they are released."""
         with self._lock:
             self._closed = True
-        self._leave_all()
+        self._close_all()
 
-    def _leave_stale(self) -> None:
+    def _close_expired(self) -> None:
         oldest_allowed = time.monotonic() - self._settings.idle_seconds
-        stale = []
+        expired = []
         with self._lock:
             while self._idle and self._idle[0][0] < oldest_allowed:
-                stale.append(self._idle.popleft()[1])
-        for connection in stale:
-            connection.leave()
+                expired.append(self._idle.popleft()[1])
+        for connection in expired:
+            connection.disconnect()
 
-    def _leave_all(self) -> None:
+    def _close_all(self) -> None:
         with self._lock:
-            left = [connection for _, connection in self._idle]
+            connections = [connection for _, connection in self._idle]
             self._idle.clear()
-        for connection in left:
-            connection.leave()
+        for connection in connections:
+            connection.disconnect()

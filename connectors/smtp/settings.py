@@ -1,4 +1,4 @@
-"""How mail servers are reached, and who we are to them."""
+"""Settings of the `smtp` connector and its mailbox."""
 
 import re
 import ssl
@@ -15,55 +15,57 @@ from connectors.toolkit.mail.mime import mailbox
 Security = Literal["plain", "starttls", "tls"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
-# Beyond ASCII a folder has another name on the wire; a quote or a backslash would end this one.
-Folder = Annotated[str, StringConstraints(pattern=r"^[ !#-\[\]-~]+$")]
+Folder = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 MAX_LOCAL_PART = 64  # RFC 5321, 4.5.3.1.1
-MAX_UID = "0" * 36
+LONGEST_UID = "0" * 36
 
 
-def _with_certificates(path: FilePath) -> FilePath:
+def _check_certificates(path: FilePath) -> FilePath:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError as error:
-        raise ValueError("holds no certificate in PEM form") from error
+        raise ValueError("the file does not contain certificates in PEM format") from error
     return path
 
 
-def _mailbox(text: str) -> str:
+def _check_mailbox(text: str) -> str:
     mailbox(text)
     return text
 
 
-def _return_path(text: str) -> str:
-    address = mailbox(text.replace("{uid}", MAX_UID))
+def _check_return_path(text: str) -> str:
+    address = mailbox(text.replace("{uid}", LONGEST_UID))
     if address.display_name:
-        raise ValueError("must be an address without a name")
+        raise ValueError("must be an address without a display name")
     if {"{", "}"} & set(address.username):
-        raise ValueError("knows no other placeholder than {uid}")
+        raise ValueError("unknown placeholder. Only {uid} is allowed.")
     if len(address.username) > MAX_LOCAL_PART:
-        raise ValueError("is longer than 64 characters before its @, a uid taking 36")
+        raise ValueError(
+            f"the part before the @ is longer than {MAX_LOCAL_PART} characters. "
+            f"{{uid}} takes {len(LONGEST_UID)} of them."
+        )
     return text
 
 
 class MailServerSettings(ConnectorSettings):
-    """What SMTP and IMAP servers have in common."""
+    """Settings that SMTP and IMAP servers have in common."""
 
     default_port: ClassVar[Mapping[Security, int]]
 
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]+$")]
-    """The name or the address of the server."""
+    """The server's host name or IP address."""
     port: Port | None = None
-    """Its port. Without one, the usual port of `security`."""
+    """The port. Defaults to the standard port for `security`."""
     security: Security = "starttls"
-    """`starttls` turns to TLS before anything else is said, `tls` begins with it, `plain` never."""
+    """`starttls` upgrades the connection to TLS before anything else is sent, `tls` uses TLS from
+    the start, `plain` does not encrypt."""
     username: str | None = None
-    """Who logs in, in ASCII. Goes with `password`, and over TLS alone unless the host is this
-    very one."""
+    """The user name, in ASCII. Requires `password`, and TLS unless the host is localhost."""
     password: SecretStr | None = None
-    """The password to log in with, in ASCII."""
-    ca_file: Annotated[FilePath, AfterValidator(_with_certificates)] | None = None
-    """Certificates in PEM form that are trusted beside the authorities of the system."""
+    """The password, in ASCII."""
+    ca_file: Annotated[FilePath, AfterValidator(_check_certificates)] | None = None
+    """A file of CA certificates in PEM format, trusted in addition to the system's."""
 
     @property
     def port_number(self) -> int:
@@ -71,7 +73,7 @@ class MailServerSettings(ConnectorSettings):
         return self.port or self.default_port[self.security]
 
     def tls(self) -> ssl.SSLContext:
-        """What verifies the server."""
+        """Return the TLS context that verifies the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.security != "plain":
             context.load_default_certs()
@@ -80,94 +82,99 @@ class MailServerSettings(ConnectorSettings):
         return context
 
     @model_validator(mode="after")
-    def _credentials_are_safe(self) -> Self:
+    def _check_credentials(self) -> Self:
         if (self.username is None) != (self.password is None):
-            raise ValueError("username and password go together")
+            raise ValueError("username, password: set both or neither.")
         if self.username is None or self.password is None:
             return self
-        # smtplib and imaplib write them as ASCII, the latter into one line.
+        # smtplib and imaplib encode them as ASCII; a line break would end an IMAP command.
         if not re.fullmatch("[ -~]*", self.username + self.password.get_secret_value()):
-            raise ValueError("username and password must be ASCII, and printable")
+            raise ValueError("username, password: only printable ASCII characters are allowed.")
         if self.security == "plain" and not _is_loopback(self.host):
-            raise ValueError('credentials need security = "starttls" or "tls" on a remote host')
+            raise ValueError(
+                "security: credentials must not be sent to a remote host without encryption. "
+                'Use "starttls" or "tls".'
+            )
         return self
 
 
 class MailboxSettings(MailServerSettings):
-    """A mailbox on an IMAP server that bounces and replies come to, and nobody else reads."""
+    """An IMAP mailbox for bounces and replies that no other program or person reads."""
 
     # RFC 8314 for implicit TLS, RFC 9051 for the other.
     default_port: ClassVar[Mapping[Security, int]] = {"plain": 143, "starttls": 143, "tls": 993}
 
     port: Port | None = None
-    """Its port. Without one, as `security` has it: plain 143, starttls 143, tls 993."""
+    """The port. Defaults to 993 for `tls`, 143 for `starttls` and `plain`."""
     security: Security = "tls"
-    """`tls` begins with TLS, `starttls` turns to it before anything else is said, `plain` never."""
+    """`tls` uses TLS from the start, `starttls` upgrades the connection to TLS before anything else
+    is sent, `plain` does not encrypt."""
     username: Annotated[str, StringConstraints(pattern=r"^[!#-$&-'+-\[\]-z|}~]+$")]
-    """Who logs in, in ASCII; over TLS alone unless the host is this very one."""
+    """The user name, in ASCII. Requires TLS unless the host is localhost."""
     password: SecretStr
-    """The password to log in with, in ASCII."""
+    """The password, in ASCII."""
     folder: Folder = "INBOX"
-    """The folder that is read, in ASCII. What is unread there is collected."""
+    """The folder to read. Unread messages in it are processed."""
     move_to: Folder | None = None
-    """The folder that collected mail is moved to. Without one, it is marked as read."""
+    """The folder to move processed messages to. Without one, they are marked as read."""
     delete: bool = False
-    """Whether collected mail is deleted."""
-    mails_per_round: PositiveInt = 100
-    """How many mails are collected in one round."""
-    mail_limit_bytes: PositiveInt = 25 * 1024 * 1024
-    """How much of a mail is fetched. A longer one is cut there, and never deleted."""
-    silence_timeout_seconds: Seconds = 30
-    """How long the connection may take, and then each silence of the server."""
+    """Whether to delete processed messages."""
+    messages_per_round: PositiveInt = 100
+    """The maximum number of messages to process in one round."""
+    message_limit_bytes: PositiveInt = 25 * 1024 * 1024
+    """How much of a message is fetched. A longer message is truncated, and never deleted."""
+    connect_timeout_seconds: Seconds = 10
+    """How long connecting may take."""
+    read_timeout_seconds: Seconds = 30
+    """How long the server may go without sending any data."""
     total_timeout_seconds: Seconds = 120
-    """How long a round may take as a whole; the next one goes on."""
+    """How long a round may take in total. The next round continues where it stopped."""
 
     @model_validator(mode="after")
-    def _one_thing_is_done(self) -> Self:
+    def _check_disposal(self) -> Self:
         if self.delete and self.move_to is not None:
-            raise ValueError("move_to and delete exclude each other")
+            raise ValueError("move_to, delete: set only one of them.")
         return self
 
 
 class SmtpSettings(MailServerSettings):
-    """An SMTP server, and who we are to it.
-
-    A slow name lookup, which no program can interrupt, may take longer than the limits; nothing
-    is sent any more in that case.
-    """
+    """An SMTP server, and the addresses to send from."""
 
     # RFC 8314 for submission with and without implicit TLS, RFC 5321 for the relay port.
     default_port: ClassVar[Mapping[Security, int]] = {"plain": 25, "starttls": 587, "tls": 465}
 
     port: Port | None = None
-    """Its port. Without one, as `security` has it: plain 25, starttls 587, tls 465."""
-    sender: Annotated[str, AfterValidator(_mailbox)] | None = None
-    """The From of messages that name none: `Name <address>`, or an address alone."""
-    return_path: Annotated[str, AfterValidator(_return_path)] | None = None
-    """The envelope sender, to which bounces go, where it is not to be the sender's address. In it
-    `{uid}` stands for the message's uid, so that any bounce tells which message it is of."""
+    """The port. Defaults to 587 for `starttls`, 465 for `tls`, 25 for `plain`."""
+    sender: Annotated[str, AfterValidator(_check_mailbox)] | None = None
+    """The default From address, as `Name <address>` or an address alone."""
+    return_path: Annotated[str, AfterValidator(_check_return_path)] | None = None
+    """The envelope sender, which receives bounces. Defaults to the From address. `{uid}` is
+    replaced by the message's uid, so that a bounce can be matched to its message."""
     mailbox: MailboxSettings | None = None
-    """The mailbox that bounces and replies come to, where they are to be collected."""
+    """The IMAP mailbox that receives bounces and replies. Without one, they are not read."""
     helo_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:\[\]-]+$")] | None = None
-    """How we introduce ourselves. Without one, by our address on the connection."""
+    """The name to use in EHLO. Defaults to the local IP address."""
     connect_timeout_seconds: Seconds = 10
-    """How long the connection to one address of the host may take."""
+    """How long connecting to one address of the host may take."""
     read_timeout_seconds: Seconds = 30
-    """How long the TLS handshake may take, and each silence of the server up to the end of the
-    data."""
+    """How long the TLS handshake may take, and how long the server may go without sending any data.
+    Does not apply to the final reply after the message data."""
     total_timeout_seconds: Seconds = 120
-    """How long a send may take as a whole."""
+    """How long sending one message may take in total. A slow DNS lookup can exceed it."""
     messages_per_connection: PositiveInt = 100
-    """After how many messages a connection is left."""
+    """How many messages to send over one connection."""
     idle_seconds: Seconds = 30
-    """After how long without use a connection is left."""
+    """How long an unused connection stays open."""
 
     @model_validator(mode="after")
-    def _total_is_the_longest(self) -> Self:
+    def _check_timeouts(self) -> Self:
         if self.total_timeout_seconds < max(
             self.connect_timeout_seconds, self.read_timeout_seconds
         ):
-            raise ValueError("total_timeout_seconds must not be below the other two limits")
+            raise ValueError(
+                "total_timeout_seconds: must not be less than connect_timeout_seconds and "
+                "read_timeout_seconds."
+            )
         return self
 
 

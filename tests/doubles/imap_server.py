@@ -1,4 +1,4 @@
-"""An IMAP server on loopback: what RFC 9051 has of the commands that reading a mailbox takes."""
+"""An IMAP server on loopback with the commands that reading a mailbox needs (RFC 9051)."""
 
 import re
 import socket
@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 CREDENTIALS = {"username": "bounces@example.org", "password": 'pa ss"wo\\rd'}
+DEFAULT_OFFERS = "IMAP4rev1 MOVE UIDPLUS"
 _WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"|(\([^)]*\)|[^\s"]+)')
 
 
@@ -20,13 +21,16 @@ class StoredMail:
 
 @dataclass
 class ImapServer:
-    """Holds `folders`, each with its mails by UID. `offers` are its capabilities, `commands` what
-    it was told, but for passwords. `answers` holds what it does in place of a command.
+    """An IMAP server.
+
+    `folders` holds the mails of each folder by UID. `offers` lists its capabilities, `commands`
+    the commands received, without passwords. `answers` maps commands to a reply or an action that
+    replaces them, and `greeting` to one that replaces the greeting.
     """
 
     tls: ssl.SSLContext | None = None
     implicit: bool = False
-    offers: str = "IMAP4rev1 MOVE UIDPLUS"
+    offers: str = DEFAULT_OFFERS
     folders: dict[str, dict[int, StoredMail]] = field(
         default_factory=lambda: {"INBOX": {}, "Done": {}}
     )
@@ -34,8 +38,15 @@ class ImapServer:
     answers: dict[str, "str | Callable[[Session], None]"] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
 
+    def reset(self) -> None:
+        """Remove all mails, commands and answers of an earlier test."""
+        self.offers = DEFAULT_OFFERS
+        self.folders = {"INBOX": {}, "Done": {}}
+        self.commands = []
+        self.answers = {}
+
     def put(self, content: bytes, *flags: str) -> int:
-        """A mail comes to the inbox; returns its UID."""
+        """Add a mail to the inbox and return its UID."""
         uid = 1 + max((uid for mails in self.folders.values() for uid in mails), default=7)
         self.folders["INBOX"][uid] = StoredMail(content, set(flags))
         return uid
@@ -71,26 +82,38 @@ class ImapServer:
 
 
 class Session(threading.Thread):
-    """One connection."""
+    """A connection to the server."""
 
     def __init__(self, server: ImapServer, sock: socket.socket) -> None:
         super().__init__()
         self.server = server
         self._sock = sock
+        self._tag = "*"
         self._mails: dict[int, StoredMail] = {}
 
     def say(self, line: str | bytes) -> None:
         self._sock.sendall((line.encode() if isinstance(line, str) else line) + b"\r\n")
 
     def cut(self) -> None:
-        with suppress(OSError):  # where the client left first
+        """Close the connection."""
+        with suppress(OSError):  # the client disconnected first
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def drip(self) -> None:
-        """Begin an answer that has no end, an octet at a time."""
+        """Send a reply without an end, one byte at a time."""
         self._sock.sendall(b"* OK ")
         while not self.server.stopping.wait(0.02):
             self._sock.sendall(b".")
+
+    def read_only(self) -> None:
+        """Open a folder without permission to change it."""
+        self.say("* OK [READ-ONLY] no changes")
+        self.say(f"{self._tag} OK [READ-ONLY] selected")
+
+    def invalid_fetch(self) -> None:
+        """Send a reply to FETCH that violates the protocol."""
+        self.say("* 1 FETCH (UID)")
+        self.say(f"{self._tag} OK done")
 
     def run(self) -> None:
         with suppress(OSError), self._sock:
@@ -123,13 +146,14 @@ class Session(threading.Thread):
     def _line(self) -> bytes:
         line = b""
         while not line.endswith(b"\r\n"):
-            octet = self._sock.recv(1)
-            if not octet:
+            byte = self._sock.recv(1)
+            if not byte:
                 return b""
-            line += octet
+            line += byte
         return line
 
     def _instead(self, verb: str, tag: str = "*") -> bool:
+        self._tag = tag
         answer = self.server.answers.get(verb)
         if isinstance(answer, str):
             self.say(f"{tag} {answer}")
@@ -144,8 +168,8 @@ class Session(threading.Thread):
         pass
 
     def _do_login(self, username: str, password: str) -> str | None:
-        right = {"username": username, "password": password} == CREDENTIALS
-        return None if right else f"NO [AUTHENTICATIONFAILED] {username} {password}"
+        is_valid = {"username": username, "password": password} == CREDENTIALS
+        return None if is_valid else f"NO [AUTHENTICATIONFAILED] {username} {password}"
 
     def _do_select(self, folder: str) -> str | None:
         if folder not in self.server.folders:
@@ -166,7 +190,7 @@ class Session(threading.Thread):
     def _do_fetch(self, uid: str, items: str) -> None:
         [limit] = re.findall(r"^\(RFC822\.SIZE BODY\.PEEK\[\]<0\.(\d+)>\)$", items)
         mail = self._mails.get(int(uid))
-        self.say("* 1 FETCH (FLAGS (\\Recent))")  # as a server may at any time
+        self.say("* 1 FETCH (FLAGS (\\Recent))")  # unsolicited, as is always allowed
         if mail is None:
             return
         part = mail.content[: int(limit)]

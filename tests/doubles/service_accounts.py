@@ -1,4 +1,4 @@
-"""Keys of Google service accounts, made for one run of the tests."""
+"""Keys of Google service accounts, generated for one test run."""
 
 import json
 from functools import cache
@@ -9,18 +9,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 @cache
 def private_key() -> rsa.RSAPrivateKey:
-    """The key that signs: short, since reading a longer one takes a tenth of a second."""
+    """Return the private key. It is short, because loading a longer one takes 0.1 s."""
     return rsa.generate_private_key(public_exponent=65537, key_size=1024)
 
 
 def key_file(**fields: str) -> str:
-    """The text of a key file, with other `fields` than the usual ones."""
+    """Return the JSON of a key file, with some fields replaced."""
     pem = private_key().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    usual = {
+    defaults = {
         "type": "service_account",
         "project_id": "demo-project",
         "private_key_id": "kid-1",
@@ -28,4 +28,4 @@ def key_file(**fields: str) -> str:
         "client_email": "relay@demo-project.iam.gserviceaccount.com",
         "token_uri": "https://oauth2.googleapis.com/token",
     }
-    return json.dumps(usual | fields)
+    return json.dumps(defaults | fields)

@@ -1,4 +1,4 @@
-"""Certificates for servers on loopback."""
+"""A certificate authority for servers on loopback."""
 
 import datetime as dt
 import ipaddress
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """A certificate authority of the test's own, its certificate in `file`."""
+    """A certificate authority. Its certificate is in `file`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class Authority:
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def server(self, host: str = "127.0.0.1", days: int = 2) -> ssl.SSLContext:
-        """What a server needs to prove that it is `host`, for so many days from yesterday."""
+        """Return the TLS context of a server named `host`, valid for `days` from yesterday."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
         try:

@@ -1,4 +1,4 @@
-"""Two SMTP servers on loopback: a proper one, and one that says what a test has it say."""
+"""Two SMTP servers on loopback: a real one, and one that replies as a test specifies."""
 
 import asyncio
 import socket
@@ -13,23 +13,28 @@ from aiosmtpd.smtp import SMTP, Envelope
 
 
 class MailServer:
-    """aiosmtpd in a thread. It keeps the envelopes it takes in `mails`; `refuse` holds its reply
-    to each recipient that it does not take, `hide` the extensions that it has and keeps quiet.
+    """An aiosmtpd server in a thread.
+
+    `mails` holds the envelopes it accepted, `connections` counts its clients. `refuse` maps
+    recipients to the reply that refuses them, `hide` names extensions that it does not announce.
     """
 
     def __init__(
         self, tls: ssl.SSLContext | None = None, *, implicit: bool = False, **options: Any
     ):
-        self.mails: list[Envelope] = []
-        self.connections = 0
-        self.quits = 0
-        self.refuse: dict[str, str] = {}
-        self.hide: set[str] = set()
+        self.reset()
         self._tls = tls
         self._implicit = implicit
         self._options = options
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def reset(self) -> None:
+        """Remove all mails and settings of an earlier test."""
+        self.mails: list[Envelope] = []
+        self.connections = 0
+        self.refuse: dict[str, str] = {}
+        self.hide: set[str] = set()
 
     def start(self) -> None:
         self._thread.start()
@@ -79,10 +84,6 @@ class MailServer:
         self.mails.append(envelope)
         return "250 2.0.0 Ok: queued as 4BxQ"
 
-    async def handle_QUIT(self, server, session, envelope):  # noqa: N802
-        self.quits += 1
-        return "221 Bye"
-
 
 Action = Callable[["Dialogue"], None]
 
@@ -104,18 +105,20 @@ def drop(dialogue: Dialogue) -> None:
 
 
 def hang(dialogue: Dialogue) -> None:
-    """Say nothing until the test is over."""
+    """Do not reply until the test is over."""
     dialogue.server.stopping.wait()
 
 
 def drip(dialogue: Dialogue) -> None:
-    """Begin a reply that has no end, an octet at a time."""
+    """Send a reply without an end, one byte at a time."""
     dialogue.sock.sendall(b"250 ")
     while not dialogue.server.stopping.wait(0.02):
         dialogue.sock.sendall(b".")
 
 
 def late(reply: str, seconds: float) -> Action:
+    """Return an action that sends the reply after some time."""
+
     def action(dialogue: Dialogue) -> None:
         dialogue.server.stopping.wait(seconds)
         dialogue.say(reply)
@@ -125,9 +128,11 @@ def late(reply: str, seconds: float) -> Action:
 
 @dataclass
 class ScriptedServer:
-    """Answers each command as `script` has it: by the whole line, or by its verb, where `banner`
-    is the beginning and `.` the end of the data. Of a list, each answer serves once, and the last
-    from then on. `commands` is what all connections said together, `data` the raw mails.
+    """An SMTP server that replies to each command as `script` says.
+
+    Keys of `script` are whole commands or verbs; `banner` stands for the greeting, `.` for the end
+    of the content. Values are replies or actions, or a list of them that is used up one by one,
+    except for the last. `commands` holds the commands of all connections, `data` the raw mails.
     """
 
     script: dict[str, str | Action | list[str | Action]]
@@ -139,11 +144,11 @@ class ScriptedServer:
 
     @property
     def verbs(self) -> list[str]:
-        """The commands without what follows, in upper case."""
+        """The commands without their arguments, in upper case."""
         return [command.split(" ")[0].upper() for command in self.commands]
 
-    def left(self) -> None:
-        """Wait until every client so far has left."""
+    def wait_until_disconnected(self) -> None:
+        """Wait until every client so far has disconnected."""
         for thread in self._threads[1:]:
             thread.join()
 
@@ -156,12 +161,12 @@ class ScriptedServer:
 
     def stop(self) -> None:
         self.stopping.set()
-        # Closing alone does not wake a thread that waits in accept().
+        # Closing a socket does not wake a thread that waits in accept().
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
         self._listener.close()
         for sock in self._sockets:
-            with suppress(OSError):  # where the client left first
+            with suppress(OSError):  # the client disconnected first
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads[1:]:
             thread.join()
@@ -186,20 +191,20 @@ class ScriptedServer:
                 command = line.decode(errors="replace").rstrip("\r\n")
                 self.commands.append(command)
                 verb = command.split(" ")[0].upper()
-                said = self._answer(dialogue, command, self._usual(verb), verb)
-                if said.startswith("354"):
+                reply = self._answer(dialogue, command, self._default(verb), verb)
+                if reply.startswith("354"):
                     self.data.append(_until_dot(lines))
                     self._answer(dialogue, ".", "250 2.0.0 Ok")
 
-    def _usual(self, verb: str) -> str:
+    def _default(self, verb: str) -> str:
         if verb == "EHLO":
             lines = ["mx.example.net", *self.extensions]
             return "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
         return {"DATA": "354 Go ahead", "QUIT": "221 2.0.0 Bye"}.get(verb, "250 2.0.0 Ok")
 
-    def _answer(self, dialogue: Dialogue, key: str, usual: str, verb: str = "") -> str:
+    def _answer(self, dialogue: Dialogue, key: str, default: str, verb: str = "") -> str:
         key = key if key in self.script else verb
-        answer = self.script.get(key, usual)
+        answer = self.script.get(key, default)
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, str):
@@ -215,4 +220,4 @@ def _until_dot(lines: Any) -> bytes:
         if line == b".\r\n":
             return data
         data += line
-    raise ConnectionError("the client left before the dot")
+    raise ConnectionError("the client disconnected within the content")

@@ -24,6 +24,8 @@ def make_api(provider, tight_limits) -> Iterator[Callable[..., Api]]:
 
 @pytest.fixture
 def make_call(make_message):
+    """Returns a message of the channel `http`."""
+
     def make(**fields: Any):
         return make_message(**{"channel": "http", "recipient": "/messages", **fields})
 

@@ -1,5 +1,3 @@
-"""The connector before the sandbox, and before a provider that answers as a test tells it."""
-
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,7 +5,8 @@ from typing import Any
 import pytest
 
 from connectors.base import OutboundMessage
-from connectors.fcm.connector import Fcm, FcmSettings
+from connectors.fcm.connector import Fcm
+from connectors.fcm.settings import FcmSettings
 from connectors.toolkit import tokens
 from connectors.toolkit.tokens import ProcessStore
 from sandbox.client import RunningSandbox
@@ -53,7 +52,7 @@ def make_fcm() -> Iterator[Callable[..., Fcm]]:
 
 @pytest.fixture
 def make_sandboxed(make_fcm, sandbox: RunningSandbox) -> Callable[..., Fcm]:
-    """A connector to the sandbox, by the key that it hands out."""
+    """Returns a connector to the simulated FCM, with the key that it issues."""
     base = f"{sandbox.http_url}/fcm"
     key = sandbox.session.get(f"{base}/service-account.json", timeout=30).text
     return lambda **settings: make_fcm(**{"base_url": base, "key": key, **settings})
@@ -66,8 +65,10 @@ def sandboxed(make_sandboxed) -> Fcm:
 
 @pytest.fixture
 def answers(provider) -> list[tuple[int, bytes, dict[str, str]]]:
-    """What FCM answers, one after the other, the last of them from then on. The token endpoint
-    beside it gives out t0ken-1, t0ken-2 …"""
+    """FCM's responses, used up one by one except for the last.
+
+    The token endpoint issues t0ken-1, t0ken-2 and so on.
+    """
     answers: list[tuple[int, bytes, dict[str, str]]] = [(200, SENT, {})]
 
     def behave(handler: Any) -> None:
@@ -78,7 +79,7 @@ def answers(provider) -> list[tuple[int, bytes, dict[str, str]]]:
         else:
             status, body, headers = answers.pop(0) if len(answers) > 1 else answers[0]
             provider.answer(status, body, **headers)
-        # Before it answers: the test may go on at once, and tell it to do something else.
+        # Before the response: the test may then set another behaviour at any time.
         answer, provider.behave = provider.behave, behave
         answer(handler)
 

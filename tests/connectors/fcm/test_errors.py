@@ -2,20 +2,20 @@ import json
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
-from connectors.base import Misconfigured, Rejected, Unavailable
-from connectors.fcm.connector import BY_CODE
+from connectors.base import Accepted, Misconfigured, Rejected, Unavailable
+from connectors.fcm.errors import BY_CODE
+from tests.connectors.fcm.conftest import DEVICE
+from tests.connectors.sending import outcome
 from tests.doubles.fcm import MAGIC_TOKENS
 
-DEVICE = "dXJ3WzVfRk2k:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx"
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
+INVALID_TOKEN_TEXT = "The registration token is not a valid FCM registration token"
 
 
-def error_body(
-    status: int, general: str, text: str = "", code: str | None = None, **violations: str
-) -> bytes:
+def error_body(general: str, text: str = "x", code: str | None = None, **violations: str) -> bytes:
+    """Return the body of an error response, with the field violations by path (`a__b` for a.b)."""
     details: list[dict[str, Any]] = []
     if code:
         details.append({"@type": FCM_ERROR, "errorCode": code})
@@ -25,199 +25,151 @@ def error_body(
             for field, description in violations.items()
         ]
         details.append({"@type": BAD_REQUEST, "fieldViolations": fields})
-    error = {"code": status, "message": text, "status": general, "details": details}
-    return json.dumps({"error": error}).encode()
+    return json.dumps({"error": {"message": text, "status": general, "details": details}}).encode()
 
 
-def test_a_new_token_that_is_not_taken_either_is_a_misconfiguration(
-    fcm, make_push, provider, answers
-):
-    answers[:] = [(401, error_body(401, "UNAUTHENTICATED", "no"), {})]
+def test_second_rejected_access_token_is_misconfigured(fcm, make_push, provider, answers):
+    answers[:] = [(401, error_body("UNAUTHENTICATED"), {})]
 
-    with pytest.raises(Misconfigured, match="UNAUTHENTICATED"):
-        fcm.send(make_push())
+    error = outcome(fcm, make_push())
 
+    assert isinstance(error, Misconfigured)
+    assert error.code == "UNAUTHENTICATED"
     used = [r.headers["Authorization"] for r in provider.received if r.path != "/token"]
     assert used == ["Bearer t0ken-1", "Bearer t0ken-2"]
 
 
-@pytest.mark.parametrize("code", ["THIRD_PARTY_AUTH_ERROR", "APNS_AUTH_ERROR"])
-def test_no_new_token_is_fetched_for_what_it_cannot_mend(fcm, make_push, provider, answers, code):
-    answers[:] = [(401, error_body(401, "UNAUTHENTICATED", "no", code), {})]
-
-    with pytest.raises(Misconfigured, match=code):
-        fcm.send(make_push())
+def test_access_token_is_not_replaced_for_errors_of_a_third_party(
+    fcm, make_push, provider, answers
+):
+    for code in ("THIRD_PARTY_AUTH_ERROR", "APNS_AUTH_ERROR"):
+        answers[:] = [(401, error_body("UNAUTHENTICATED", code=code), {})]
+        assert outcome(fcm, make_push()).code == code
 
     assert [received.path for received in provider.received].count("/token") == 1
 
 
-@pytest.mark.parametrize("name", MAGIC_TOKENS)
-def test_the_errors_of_the_sandbox_are_known(sandboxed, make_push, name):
-    _, _, code, _ = MAGIC_TOKENS[name]
+def test_errors_of_the_simulated_fcm_are_recognized(sandboxed, make_push):
+    for name, (_, _, code, _) in MAGIC_TOKENS.items():
+        error = outcome(sandboxed, make_push(recipient=f"{name}-device"))
+        assert (type(error), error.code) == (BY_CODE[code].outcome, code)
+        assert getattr(error, "suppress", False) == (code == "UNREGISTERED")
 
-    with pytest.raises(BY_CODE[code].outcome) as raised:
-        sandboxed.send(make_push(recipient=f"{name}-device"))
+    error = outcome(sandboxed, make_push(recipient="no token"))
+    assert isinstance(error, Rejected)
+    assert (error.code, error.suppress) == ("INVALID_REGISTRATION_TOKEN", True)
 
-    assert raised.value.code == code
-    assert getattr(raised.value, "suppress", False) == (code == "UNREGISTERED")
-
-
-def test_a_recipient_that_is_no_registration_token_is_suppressed(sandboxed, make_push):
-    with pytest.raises(Rejected, match="INVALID_REGISTRATION_TOKEN") as raised:
-        sandboxed.send(make_push(recipient="no token"))
-
-    assert raised.value.suppress
+    error = outcome(sandboxed, make_push(payload={"data": {"order": 7}}))
+    assert isinstance(error, Rejected)
+    assert (error.code, error.suppress) == ("INVALID_ARGUMENT", False)
+    assert "message.data.order" in error.detail
 
 
-def test_a_payload_that_fcm_does_not_understand_leaves_the_recipient_alone(sandboxed, make_push):
-    with pytest.raises(Rejected, match=r"INVALID_ARGUMENT.*message\.data\.order") as raised:
-        sandboxed.send(make_push(payload={"data": {"order": 7}}))
-
-    assert not raised.value.suppress
-
-
-A_MINUTE = timedelta(minutes=1)
-TOKEN_TEXT = "The registration token is not a valid FCM registration token"
-
-ERRORS = [
-    # status, body, outcome, code, suppress, retry_after
-    (404, error_body(404, "NOT_FOUND", "x", "UNREGISTERED"), Rejected, "UNREGISTERED", True),
-    (400, error_body(400, "INVALID_ARGUMENT", "x"), Rejected, "INVALID_ARGUMENT", False),
-    (
-        400,
-        error_body(400, "INVALID_ARGUMENT", TOKEN_TEXT, "INVALID_ARGUMENT"),
-        Rejected,
-        "INVALID_REGISTRATION_TOKEN",
-        True,
-    ),
-    (
-        400,
-        error_body(400, "INVALID_ARGUMENT", TOKEN_TEXT, message__token="bad"),
-        Rejected,
-        "INVALID_REGISTRATION_TOKEN",
-        True,
-    ),
-    (
-        400,
-        error_body(400, "INVALID_ARGUMENT", TOKEN_TEXT, message__data="bad"),
-        Rejected,
-        "INVALID_ARGUMENT",
-        False,
-    ),
-    (
-        403,
-        error_body(403, "PERMISSION_DENIED", "x", "SENDER_ID_MISMATCH"),
-        Rejected,
-        "SENDER_ID_MISMATCH",
-        False,
-    ),
-    (
-        401,
-        error_body(401, "UNAUTHENTICATED", "x", "THIRD_PARTY_AUTH_ERROR"),
-        Misconfigured,
-        "THIRD_PARTY_AUTH_ERROR",
-        None,
-    ),
-    (
-        401,
-        error_body(401, "UNAUTHENTICATED", "x", "APNS_AUTH_ERROR"),
-        Misconfigured,
-        "APNS_AUTH_ERROR",
-        None,
-    ),
-    (
-        429,
-        error_body(429, "RESOURCE_EXHAUSTED", "x", "QUOTA_EXCEEDED"),
-        Unavailable,
-        "QUOTA_EXCEEDED",
-        A_MINUTE,
-    ),
-    (
-        503,
-        error_body(503, "UNAVAILABLE", "x", "UNAVAILABLE"),
-        Unavailable,
-        "UNAVAILABLE",
-        timedelta(seconds=1),
-    ),
-    (500, error_body(500, "INTERNAL", "x", "INTERNAL"), Unavailable, "INTERNAL", None),
-    (
-        500,
-        error_body(500, "UNKNOWN", "x", "UNSPECIFIED_ERROR"),
-        Unavailable,
-        "UNSPECIFIED_ERROR",
-        None,
-    ),
-    (401, error_body(401, "UNAUTHENTICATED", "x"), Misconfigured, "UNAUTHENTICATED", None),
-    (403, error_body(403, "PERMISSION_DENIED", "x"), Misconfigured, "PERMISSION_DENIED", None),
-    (404, error_body(404, "NOT_FOUND", "x"), Rejected, "NOT_FOUND", False),
-    (404, b"<title>Error 404</title>", Rejected, "NOT_FOUND", False),
-    (409, error_body(409, "ABORTED", "x"), Rejected, "CONFLICT", False),
-    (412, b"", Rejected, "FAILED_PRECONDITION", False),
-    (400, error_body(400, "FAILED_PRECONDITION", "x"), Rejected, "FAILED_PRECONDITION", False),
-    (429, b'{"error": "slow down"}', Unavailable, "RESOURCE_EXHAUSTED", A_MINUTE),
-    # What the table does not have is read by its status.
-    (404, error_body(404, "NOT_FOUND", "x", "BRAND_NEW"), Rejected, "NOT_FOUND", False),
-    (418, error_body(418, "TEAPOT", "x", "BRAND_NEW"), Rejected, "418", False),
-    (504, b"", Unavailable, "504", None),
-    (302, b"", Misconfigured, "302", None),
-]
+def test_every_error_is_classified(fcm, make_push, answers):
+    invalid = "INVALID_ARGUMENT"
+    rows: list[tuple[int, bytes, type, str, Any]] = [
+        # status, body, exception, code, suppress or retry_after
+        (404, error_body("NOT_FOUND", code="UNREGISTERED"), Rejected, "UNREGISTERED", True),
+        (400, error_body(invalid), Rejected, invalid, False),
+        (
+            400,
+            error_body(invalid, INVALID_TOKEN_TEXT, invalid),
+            Rejected, "INVALID_REGISTRATION_TOKEN", True,
+        ),
+        (
+            400,
+            error_body(invalid, INVALID_TOKEN_TEXT, message__token="bad"),
+            Rejected, "INVALID_REGISTRATION_TOKEN", True,
+        ),
+        (
+            400,
+            error_body(invalid, INVALID_TOKEN_TEXT, message__data="bad"),
+            Rejected, invalid, False,
+        ),
+        (
+            403,
+            error_body("PERMISSION_DENIED", code="SENDER_ID_MISMATCH"),
+            Rejected, "SENDER_ID_MISMATCH", False,
+        ),
+        (
+            401,
+            error_body("UNAUTHENTICATED", code="THIRD_PARTY_AUTH_ERROR"),
+            Misconfigured, "THIRD_PARTY_AUTH_ERROR", None,
+        ),
+        (
+            401,
+            error_body("UNAUTHENTICATED", code="APNS_AUTH_ERROR"),
+            Misconfigured, "APNS_AUTH_ERROR", None,
+        ),
+        (
+            429,
+            error_body("RESOURCE_EXHAUSTED", code="QUOTA_EXCEEDED"),
+            Unavailable, "QUOTA_EXCEEDED", MINUTE,
+        ),
+        (
+            503,
+            error_body("UNAVAILABLE", code="UNAVAILABLE"),
+            Unavailable, "UNAVAILABLE", SECOND,
+        ),
+        (500, error_body("INTERNAL", code="INTERNAL"), Unavailable, "INTERNAL", None),
+        (
+            500,
+            error_body("UNKNOWN", code="UNSPECIFIED_ERROR"),
+            Unavailable, "UNSPECIFIED_ERROR", None,
+        ),
+        (401, error_body("UNAUTHENTICATED"), Misconfigured, "UNAUTHENTICATED", None),
+        (403, error_body("PERMISSION_DENIED"), Misconfigured, "PERMISSION_DENIED", None),
+        (404, error_body("NOT_FOUND"), Rejected, "NOT_FOUND", False),
+        (404, b"<title>Error 404</title>", Rejected, "NOT_FOUND", False),
+        (409, error_body("ABORTED"), Rejected, "CONFLICT", False),
+        (412, b"", Rejected, "FAILED_PRECONDITION", False),
+        (400, error_body("FAILED_PRECONDITION"), Rejected, "FAILED_PRECONDITION", False),
+        (429, b'{"error": "slow down"}', Unavailable, "RESOURCE_EXHAUSTED", MINUTE),
+        # Codes that are not in the table are classified by the status.
+        (404, error_body("NOT_FOUND", code="BRAND_NEW"), Rejected, "NOT_FOUND", False),
+        (418, error_body("TEAPOT", code="BRAND_NEW"), Rejected, "418", False),
+        (504, b"", Unavailable, "504", None),
+        (302, b"", Misconfigured, "302", None),
+    ]  # fmt: skip
+    failures = []
+    for status, body, kind, code, extra in rows:
+        answers[:] = [(status, body, {})]
+        error = outcome(fcm, make_push())
+        found = getattr(error, "suppress" if kind is Rejected else "retry_after", None)
+        if (type(error), error.code, found) != (kind, code, extra):
+            failures.append((status, body, error, found))
+    assert not failures
+    assert {row[3] for row in rows} >= set(BY_CODE)
 
 
-@pytest.mark.parametrize(("status", "body", "outcome", "code", "extra"), ERRORS)
-def test_every_error_has_its_outcome(fcm, make_push, answers, status, body, outcome, code, extra):
-    answers[:] = [(status, body, {})]
-
-    with pytest.raises(outcome) as raised:
-        fcm.send(make_push())
-
-    error = raised.value
-    assert type(error) is outcome
-    assert error.code == code
-    assert getattr(error, "suppress" if outcome is Rejected else "retry_after", None) == extra
+def test_retry_after_is_honored(fcm, make_push, answers):
+    for code in ("QUOTA_EXCEEDED", "UNAVAILABLE", "INTERNAL", "BRAND_NEW"):
+        answers[:] = [(503, error_body("UNAVAILABLE", code=code), {"Retry_After": "30"})]
+        error = outcome(fcm, make_push())
+        assert isinstance(error, Unavailable)
+        assert error.retry_after == timedelta(seconds=30), code
 
 
-def test_no_row_of_the_table_is_without_a_test():
-    assert {code for _, _, _, code, _ in ERRORS} >= set(BY_CODE)
-
-
-@pytest.mark.parametrize("code", ["QUOTA_EXCEEDED", "UNAVAILABLE", "INTERNAL", "BRAND_NEW"])
-def test_the_wait_that_fcm_asks_for_is_passed_on(fcm, make_push, answers, code):
-    body = error_body(503, "UNAVAILABLE", "x", code)
-    answers[:] = [(503, body, {"Retry_After": "30"})]
-
-    with pytest.raises(Unavailable) as raised:
-        fcm.send(make_push())
-
-    assert raised.value.retry_after == timedelta(seconds=30)
-
-
-@pytest.mark.parametrize(
-    ("recipient", "target", "suppress"),
-    [
+def test_recipient_is_suppressed_only_if_it_is_the_device(fcm, make_push, answers):
+    answers[:] = [(404, error_body("NOT_FOUND", code="UNREGISTERED"), {})]
+    for recipient, target, suppress in [
         (DEVICE, {}, True),
         (DEVICE, {"token": DEVICE}, True),
         (DEVICE, {"fid": DEVICE}, True),
         ("user 7", {"token": DEVICE}, False),
         ("user 7", {"topic": "news"}, False),
-    ],
-)
-def test_a_recipient_is_suppressed_only_where_it_is_the_device_itself(
-    fcm, make_push, answers, recipient, target, suppress
-):
-    answers[:] = [(404, error_body(404, "NOT_FOUND", "x", "UNREGISTERED"), {})]
-
-    with pytest.raises(Rejected) as raised:
-        fcm.send(make_push(recipient=recipient, payload={"message": {"data": {}, **target}}))
-
-    assert raised.value.suppress == suppress
+    ]:
+        payload = {"message": {"data": {}, **target}}
+        error = outcome(fcm, make_push(recipient=recipient, payload=payload))
+        assert isinstance(error, Rejected)
+        assert error.suppress == suppress, (recipient, target)
 
 
-def test_neither_tokens_nor_recipient_nor_content_is_in_an_error(fcm, make_push, answers):
+def test_errors_do_not_reveal_tokens_recipient_or_content(fcm, make_push, answers):
     echo = f"bad: t0ken-1 {DEVICE} Your code is 4711 Sale 0815 and 42"
-    body = error_body(400, "INVALID_ARGUMENT", echo, message__data="value 0815")
-    answers[:] = [(400, body, {})]
+    answers[:] = [(400, error_body("INVALID_ARGUMENT", echo, message__data="value 0815"), {})]
 
-    with pytest.raises(Rejected) as raised:
-        fcm.send(make_push(subject="Sale", metadata={"pin": "0815", "age": 42}))
+    error = outcome(fcm, make_push(subject="Sale", metadata={"pin": "0815", "age": 42}))
 
-    assert raised.value.detail == "bad: *** *** *** *** *** and 42; message.data: value ***"
+    assert not isinstance(error, Accepted)
+    assert error.detail == "bad: *** *** *** *** *** and 42; message.data: value ***"

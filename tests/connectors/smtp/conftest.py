@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
-from connectors.smtp.connector import Smtp, SmtpSettings
+from connectors.smtp.connector import Smtp
+from connectors.smtp.settings import SmtpSettings
 from tests.doubles.smtp_authority import Authority
-from tests.doubles.smtp_server import ScriptedServer
+from tests.doubles.smtp_server import MailServer, ScriptedServer
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +28,28 @@ def start() -> Iterator[Callable[[Any], Any]]:
         server.stop()
 
 
-# Requested after `start`, and so closed before the servers stop.
+@pytest.fixture(scope="module")
+def plain_server() -> Iterator[MailServer]:
+    server = MailServer()
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def connect(start: Any) -> Iterator[Callable[..., Smtp]]:
+def server(plain_server: MailServer) -> MailServer:
+    """An SMTP server without TLS, with nothing received yet."""
+    plain_server.reset()
+    return plain_server
+
+
+# Requested after the servers, and so closed before they stop.
+@pytest.fixture
+def connect(start: Any, server: MailServer) -> Iterator[Callable[..., Smtp]]:
     opened = []
 
-    def connect(server: Any, **settings: Any) -> Smtp:
-        defaults = {"host": "127.0.0.1", "port": server.port, "security": "plain"}
+    def connect(to: Any = server, **settings: Any) -> Smtp:
+        defaults = {"host": "127.0.0.1", "port": to.port, "security": "plain"}
         connector = Smtp(
             SmtpSettings(**{**defaults, "sender": "Shop <shop@example.org>", **settings})
         )

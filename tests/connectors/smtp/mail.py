@@ -1,4 +1,4 @@
-"""The messages that the tests send."""
+"""Messages for the tests of the SMTP connector."""
 
 from typing import Any
 

@@ -68,14 +68,14 @@ def test_each_refusal_has_its_meaning(
     [
         ("banner", "554 5.3.2 No service here", Unavailable, "5.3.2"),
         ("banner", "421 4.3.2 Shutting down", Unavailable, "4.3.2"),
-        ("banner", "HTTP/1.1 400 Bad Request", Unavailable, "garbled"),
+        ("banner", "HTTP/1.1 400 Bad Request", Unavailable, "protocol_error"),
         ("banner", "250 Odd", Unavailable, "250"),
         ("EHLO", "550 5.7.1 No such client", Misconfigured, "5.7.1"),
         ("EHLO", "450 4.7.1 Greylisted", Unavailable, "4.7.1"),
-        ("MAIL", "nonsense", Unavailable, "garbled"),
-        ("RCPT", "999 nonsense", Unavailable, "garbled"),
+        ("MAIL", "nonsense", Unavailable, "protocol_error"),
+        ("RCPT", "999 nonsense", Unavailable, "protocol_error"),
         ("DATA", "250 Odd", Unavailable, "250"),
-        (".", "nonsense", Uncertain, "garbled"),
+        (".", "nonsense", Uncertain, "protocol_error"),
         (".", "354 Odd", Uncertain, "354"),
     ],
 )
