@@ -1,7 +1,7 @@
-"""Logs: one line an event, for people or as JSON, from our code and from libraries alike.
+"""Logging: one line per event, as text or JSON, for our own code and for libraries.
 
-No message content and no secret may reach a log. Database and validation errors quote the values
-they failed on, so of those only the kind is written.
+Message content and secrets must not reach a log. Errors of the database and of validation quote
+the values they failed on, so only their type is logged.
 """
 
 import logging.config
@@ -9,35 +9,33 @@ import sys
 import traceback
 from typing import Any
 
-import psycopg2
-import pydantic
-import sqlalchemy.exc
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from app.settings import settings
 
-SHOWN = ("message_id", "agent", "status", "duration_ms")
-"""What a log call may pass as `extra` and see written; libraries pass more than may be."""
+LOGGED_EXTRAS = ("message_id", "agent", "status", "duration_ms")
+"""The keys of a log call's `extra` that are written. Libraries pass others, with task arguments."""
 
-# Celery says twice what became of a task, where ours says it once, with the message. At DEBUG,
-# urllib3 writes paths, which may hold recipients, and botocore signatures.
-QUIETER = {
+# Celery logs the result of every task, and Postroom logs it with the message. At DEBUG, urllib3
+# logs paths, which may contain recipients, and botocore logs signatures.
+QUIET_LOGGERS = {
     "botocore": "INFO",
     "celery.app.trace": "WARNING",
     "celery.worker.strategy": "WARNING",
     "urllib3": "INFO",
 }
 
-QUOTES_VALUES = (psycopg2.Error, sqlalchemy.exc.SQLAlchemyError, pydantic.ValidationError)
+PACKAGES_QUOTING_VALUES = frozenset({"psycopg2", "pydantic_core", "sqlalchemy"})
+"""Packages whose errors quote values. By name, so that logging does not import them."""
 
 
 def configure() -> None:
-    """Set up the logs of this process as `settings` say. The first thing that it does."""
+    """Set up logging for this process as the settings say. Call it first."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_shared(),
+            *_shared_processors(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -47,16 +45,16 @@ def configure() -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"postroom": {"()": formatter}},
+            "formatters": {"postroom": {"()": make_formatter}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "postroom"}},
-            "loggers": {name: {"level": level} for name, level in QUIETER.items()},
+            "loggers": {name: {"level": level} for name, level in QUIET_LOGGERS.items()},
             "root": {"handlers": ["stderr"], "level": settings().log_level},
         }
     )
 
 
-def formatter() -> logging.Formatter:
-    """How a line looks, for handlers that others make, as Celery does."""
+def make_formatter() -> logging.Formatter:
+    """Return a formatter for the configured log format."""
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if settings().log_format == "json"
@@ -65,44 +63,45 @@ def formatter() -> logging.Formatter:
         )
     )
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_shared(),
+        foreign_pre_chain=_shared_processors(),
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
 
 
-def _shared() -> list[Any]:
+def _shared_processors() -> list[Any]:
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.stdlib.ExtraAdder(allow=SHOWN),
+        structlog.stdlib.ExtraAdder(allow=LOGGED_EXTRAS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _write_exception,
+        _format_exception,
     ]
 
 
-def _write_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _format_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     info = event.pop("exc_info", None)
     error = (
         info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
     )
     if error is not None:
-        event["exception"] = describe(error)
+        event["exception"] = format_error(error)
     return event
 
 
-def describe(error: BaseException) -> str:
-    """The traceback of `error` and of what caused it, without the values that it may quote."""
+def format_error(error: BaseException) -> str:
+    """Return the tracebacks of an error and its causes, without values that it may quote."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    before = f"{describe(cause)}\n\n" if cause else ""
+    before = f"{format_error(cause)}\n\n" if cause else ""
     frames = "".join(traceback.format_tb(error.__traceback__))
-    return f"{before}{frames}{_summary(error)}"
+    return f"{before}{frames}{_summarise(error)}"
 
 
-def _summary(error: BaseException) -> str:
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    if not isinstance(error, QUOTES_VALUES):
-        return f"{kind}: {error}"
+def _summarise(error: BaseException) -> str:
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
+    if not packages & PACKAGES_QUOTING_VALUES:
+        return f"{name}: {error}"
     code = getattr(error, "pgcode", None)
-    return f"{kind}: SQLSTATE {code}" if code else kind
+    return f"{name}: SQLSTATE {code}" if code else name

@@ -14,7 +14,7 @@ from app.db import autocommit, engine, transaction
 from app.outbox import pause
 from bench.figures import Figure
 from bench.stack import MAX_IN_FLIGHT, running_stack
-from tasks import celery
+from tasks import prepare_worker
 from tasks.scan import scan
 
 FEW = 1000
@@ -45,7 +45,7 @@ INSERT INTO conversations (channel_family, participants) VALUES ('phone', '{+120
 def measure() -> list[Figure]:
     """The rows of the table."""
     with running_stack(AGENTS):
-        celery.loader.import_default_modules()
+        prepare_worker()
         with autocommit() as connection:
             connection.execute(CONVERSATION)
         moments = _watch_transactions()

@@ -3,24 +3,39 @@
 `celery -A tasks worker|beat|flower` starts here. No other package imports it.
 """
 
+from importlib import import_module
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import celeryd_init, setup_logging
 
 from app import logs
-from app.agents import token_store
 from tasks import broker
-from tasks.leader import Leader
+
+TASK_MODULES = (
+    "tasks.deliver",
+    "tasks.mailboxes",
+    "tasks.maintenance",
+    "tasks.poll",
+    "tasks.scan",
+)
 
 broker.install()
-token_store.install()
-celery = Celery(
-    "postroom",
-    include=["tasks.mailboxes", "tasks.deliver", "tasks.maintenance", "tasks.poll", "tasks.scan"],
-)
+celery = Celery("postroom")
 celery.config_from_object("celeryconfig")
-celery.steps["worker"].add(Leader)
+celery.steps["worker"].add("tasks.leader:Leader")
+
+
+@celeryd_init.connect
+def prepare_worker(**_: Any) -> None:
+    """Import the tasks and what they need, in workers only.
+
+    Beat and Flower know tasks by name. Celery's own `include` would import the tasks there too,
+    which doubles their memory and start-up time.
+    """
+    import_module("app.agents.token_store").install()
+    for module in TASK_MODULES:
+        import_module(module)
 
 
 @setup_logging.connect

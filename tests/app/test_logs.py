@@ -19,7 +19,7 @@ def logged(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> l
 
 def line(level: int = logging.WARNING, **record: object) -> str:
     made = logging.makeLogRecord({"levelno": level, "levelname": "WARNING", **record})
-    return logs.formatter().format(made)
+    return logs.make_formatter().format(made)
 
 
 def test_a_line_names_the_message_it_is_about(logged: logging.Logger) -> None:

@@ -32,7 +32,7 @@ def queues(database: str, redis_url: str) -> Iterator[Queues]:
     import tasks  # reads agents and settings, which the test has set by now
     from app.limits import limiter
 
-    tasks.celery.loader.import_default_modules()
+    tasks.prepare_worker()
     tasks.celery.conf.broker_url = redis_url
     limiter.cache_clear()
     with redis.Redis.from_url(redis_url) as client:

@@ -96,7 +96,7 @@ def test_no_error_of_the_database_reaches_the_log_with_its_values(client: FlaskC
     record = logging.LogRecord(
         "x", logging.ERROR, "", 0, "failed", None, (caught.type, caught.value, caught.tb)
     )
-    line = logs.formatter().format(record)
+    line = logs.make_formatter().format(record)
     assert "secret" not in line
     assert "SQLSTATE 23514" in line
     assert "test_problems.py" in line

@@ -18,7 +18,7 @@ def loopback_allowed(environment: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def full_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """The log of a process at its most verbose level."""
-    for name, level in logs.QUIETER.items():
+    for name, level in logs.QUIET_LOGGERS.items():
         caplog.set_level(level, name)
     caplog.set_level("DEBUG")  # last, since each call also sets the level of the handler
     return caplog
