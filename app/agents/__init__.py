@@ -1,7 +1,7 @@
 """The agents of `agents.toml`: their definition, registry and routing."""
 
-from app.agents.definition import Agent, AgentsError, Name, Profile, Retry, Route
-from app.agents.registry import Agents, agents
+from app.agents.definition import Agent, AgentsError, Name, Profile, Retry, Route, queue_name
+from app.agents.registry import Agents, agent_names, agents
 from app.agents.routing import UnroutableError, choose_agent
 
 __all__ = [
@@ -13,6 +13,8 @@ __all__ = [
     "Retry",
     "Route",
     "UnroutableError",
+    "agent_names",
     "agents",
     "choose_agent",
+    "queue_name",
 ]

@@ -23,6 +23,11 @@ MAX_EXPONENT = 64
 before."""
 
 
+def queue_name(agent: str) -> str:
+    """Return the name of an agent's Celery task and of that task's queue."""
+    return f"deliver.{agent}"
+
+
 class AgentsError(Exception):
     """`agents.toml` cannot be used. The text has one line per problem, each naming its key."""
 
@@ -77,7 +82,7 @@ class Agent(_Table):
     @property
     def queue(self) -> str:
         """The name of the agent's Celery task and of that task's queue."""
-        return f"deliver.{self.name}"
+        return queue_name(self.name)
 
 
 class Route(_Table):

@@ -40,14 +40,8 @@ class Agents:
         Raises:
             AgentsError: the file cannot be read, or some of its keys cannot be used.
         """
-        try:
-            tree = tomllib.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise AgentsError(f"{path}: {error.strerror}") from None
-        except ValueError as error:  # not UTF-8, or not TOML
-            raise AgentsError(f"{path}: {error}") from None
         problems: list[str] = []
-        tree = _with_environment(problems, tree)
+        tree = _with_environment(problems, _read(path))
         agents: dict[str, Agent] = {}
         routes: list[Route] = []
         if not problems:
@@ -112,6 +106,24 @@ def agents() -> Agents:
         AgentsError: `agents.toml` cannot be used.
     """
     return Agents.load(settings().agents_file)
+
+
+def agent_names() -> list[str]:
+    """Return the names of the configured agents, without importing their connectors.
+
+    Raises:
+        AgentsError: `agents.toml` cannot be read.
+    """
+    return [*_read(settings().agents_file).get("agents", {})]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise AgentsError(f"{path}: {error.strerror}") from None
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise AgentsError(f"{path}: {error}") from None
 
 
 def _make_connector(agent: Agent, profile: Profile) -> Connector[Any]:

@@ -16,14 +16,21 @@ class Queues:
 
     client: "redis.Redis"
 
-    def raw(self, agent: str) -> list[bytes]:
-        """Return the raw tasks in the queue of an agent, oldest first."""
-        return self.client.lrange(f"postroom:deliver.{agent}", 0, -1)[::-1]
+    def raw(self, queue: str) -> list[bytes]:
+        """Return the raw tasks in a queue, oldest first."""
+        return self.client.lrange(f"postroom:{queue}", 0, -1)[::-1]
+
+    def tasks(self, queue: str) -> list[tuple[str, list[Any]]]:
+        """Return the names and arguments of the tasks in a queue, oldest first."""
+        messages = map(json.loads, self.raw(queue))
+        return [
+            (message["headers"]["task"], json.loads(base64.b64decode(message["body"]))[0])
+            for message in messages
+        ]
 
     def arguments(self, agent: str) -> list[list[Any]]:
         """Return the arguments of the tasks in the queue of an agent, oldest first."""
-        bodies = [base64.b64decode(json.loads(raw)["body"]) for raw in self.raw(agent)]
-        return [json.loads(body)[0] for body in bodies]
+        return [arguments for _, arguments in self.tasks(f"deliver.{agent}")]
 
 
 @pytest.fixture
@@ -32,6 +39,7 @@ def queues(database: str, redis_url: str) -> Iterator[Queues]:
     import tasks  # reads agents and settings, which the test has set by now
     from app.limits import limiter
 
+    tasks.celery.loader.init_worker()
     tasks.prepare_worker()
     tasks.celery.conf.broker_url = redis_url
     limiter.cache_clear()

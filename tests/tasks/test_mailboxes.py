@@ -1,7 +1,6 @@
 """The task that reads the mailboxes of an agent."""
 
 import logging
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,10 @@ def test_task_reads_the_mailboxes_of_its_agent(
     assert "agent mail: 1 new receipts and messages in its mailboxes" in caplog.text
 
 
-def test_beat_schedules_reading_for_each_agent_with_a_mailbox(read_mailboxes: Any) -> None:
-    configured = runpy.run_path(str(ROOT / "celeryconfig.py"))
-    entries = configured["beat_schedule"].values()
-    assert [entry["args"] for entry in entries if entry["task"] == "mailboxes"] == [("mail",)]
+def test_each_round_starts_a_task_for_each_agent_with_mailboxes(
+    read_mailboxes: Any, queues: Any
+) -> None:
+    from tasks.mailboxes import read_all_mailboxes
+
+    read_all_mailboxes()
+    assert queues.tasks("mailboxes") == [("read_mailboxes", ["mail"])]

@@ -1,6 +1,5 @@
 """The task that polls the provider of an agent."""
 
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ from sqlalchemy import Connection, text
 
 from app.agents import agents
 
-ROOT = Path(__file__).parents[2]
 AGENTS = """
 [agents.mts]
 connector = "m2m"
@@ -26,16 +24,16 @@ settings = { url = "http://127.0.0.1:9" }
 
 
 @pytest.fixture
-def poll(agents_file: Path, queues: Any) -> Any:
+def poll_agent(agents_file: Path, queues: Any) -> Any:
     agents_file.write_text(AGENTS)
     agents.cache_clear()
-    from tasks.poll import poll
+    from tasks.poll import poll_agent
 
-    return poll
+    return poll_agent
 
 
 def test_task_polls_the_provider_of_its_agent(
-    poll: Any, connection: Connection, caplog: pytest.LogCaptureFixture
+    poll_agent: Any, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection.execute(
         text("""
@@ -47,23 +45,25 @@ def test_task_polls_the_provider_of_its_agent(
             INSERT INTO polls (message_id, agent, due_at) SELECT id, 'mts', now() FROM sent
         """)
     )
-    poll("mts")
+    poll_agent("mts")
     assert "agent mts: cannot poll its provider: connection_refused" in caplog.text
     assert connection.execute(text("SELECT polls FROM polls")).scalars().all() == [1]
 
 
-def test_beat_schedules_polling_for_each_polled_agent(poll: Any) -> None:
-    configured = runpy.run_path(str(ROOT / "celeryconfig.py"))
-    entries = [entry for entry in configured["beat_schedule"].values() if entry["task"] == "poll"]
-    assert [entry["args"] for entry in entries] == [("mts",)]
+def test_each_round_starts_a_task_for_each_polled_agent(poll_agent: Any, queues: Any) -> None:
+    from tasks.poll import poll
+
+    poll()
+    assert queues.tasks("poll") == [("poll_agent", ["mts"])]
 
 
 def test_each_task_of_beat_has_a_queue_that_every_worker_reads(queues: Any) -> None:
     import tasks
 
-    names = ["scan", "maintenance", "poll", "mailboxes"]
-    assert {*names} <= {*tasks.celery.tasks}
-    assert {*names} <= {queue.name for queue in tasks.celery.conf.task_queues}
-    assert [tasks.celery.conf.task_routes[name] for name in names] == [
-        {"queue": name} for name in names
-    ]
+    configured = tasks.celery.conf
+    names = {entry["task"] for entry in configured.beat_schedule.values()}
+    assert names == {"scan", "maintenance", "poll", "mailboxes"}
+    assert names <= tasks.celery.tasks.keys()
+    assert names <= configured.task_routes.keys()
+    routed = {route["queue"] for route in configured.task_routes.values()}
+    assert routed == {queue.name for queue in configured.task_queues}

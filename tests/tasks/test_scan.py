@@ -45,7 +45,7 @@ def test_a_task_carries_message_id_and_claim_token_and_no_content(
     [message_id] = put(metadata={"secret": SECRET}, sender="+12025550199")
     assert scan().queued == 1
     assert queues.arguments("gateway") == [[message_id, 1]]
-    [raw] = queues.raw("gateway")
+    [raw] = queues.raw("deliver.gateway")
     for private in (SECRET, "+12025550100", "+12025550199"):
         assert private.encode() not in raw
     assert statuses(connection) == ["queued"]
