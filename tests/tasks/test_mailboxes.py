@@ -10,7 +10,6 @@ import pytest
 from app.agents import agents
 from tests.doubles.imap_server import CREDENTIALS, ImapServer
 
-ROOT = Path(__file__).parents[2]
 AGENTS = """
 [agents.mail]
 connector = "smtp"
