@@ -1,4 +1,4 @@
-"""Addresses as people write them, turned into the one form that Postroom keeps."""
+"""Normalise and compare the addresses of messages: e-mail addresses and phone numbers."""
 
 from email.headerregistry import Address
 from string import ascii_lowercase, ascii_uppercase
@@ -6,64 +6,76 @@ from string import ascii_lowercase, ascii_uppercase
 import phonenumbers
 from email_validator import ValidatedEmail, validate_email
 
-from connectors.toolkit.mail import mime
+from connectors.toolkit.mail.addresses import parse_mailbox
 
 PHONE_CHANNELS = frozenset({"sms", "mms"})
-MAX_SHORT_CODE = 8
+MAX_SHORT_CODE_DIGITS = 8
 TO_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def phone(value: str, region: str | None = None) -> str:
-    """`value` in E.164, e.g. +4915112345678.
+    """Return a phone number in E.164, such as +4915112345678.
 
-    `region` (ISO 3166, e.g. DE) is assumed where the number has no country code. Raises
-    ValueError saying what is wrong.
+    Args:
+        value: The number in any common notation.
+        region: The country (ISO 3166-1 alpha-2, such as DE) of a number without country code.
+
+    Raises:
+        ValueError: the number cannot exist.
     """
     try:
         number = phonenumbers.parse(value, region)
-    except phonenumbers.NumberParseException as error:
+    except phonenumbers.NumberParseException:
         raise ValueError(
-            f"not a phone number in international form, like +4915112345678: {error}"
+            "not a phone number. Use the international form, such as +4915112345678."
         ) from None
-    # Local numbers, which lack their area code, are "possible" too, but nobody can be reached so.
+    # Local-only numbers, which lack their area code, are "possible" too, but cannot be reached.
     reason = phonenumbers.is_possible_number_with_reason(number)
     if reason != phonenumbers.ValidationResult.IS_POSSIBLE:
-        raise ValueError("not a possible phone number: too short, too long, or no such country")
+        raise ValueError("not a possible phone number: its length or country code is not valid.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def email(value: str) -> str:
-    """The bare address in `value`, which may carry a display name; its domain in lower case.
+    """Return the address without a display name, its domain in lower case.
 
-    Raises ValueError saying what is wrong.
+    Raises:
+        ValueError: the value is not exactly one e-mail address.
     """
-    return _parsed(value)[1].normalized
+    return _parse_email(value)[1].normalized
 
 
 def mailbox(value: str) -> str:
-    """As `email`, but the display name is kept: `Ann <ann@example.com>`."""
-    name, address = _parsed(value)
+    """Return the address with its display name, if any: `Ann <ann@example.com>`.
+
+    Raises:
+        ValueError: the value is not exactly one e-mail address.
+    """
+    name, address = _parse_email(value)
     if not name:
         return address.normalized
     return str(Address(name, username=address.local_part, domain=address.domain))
 
 
-def _parsed(value: str) -> tuple[str, ValidatedEmail]:
-    """The display name and the address of `value`, which holds one address and nothing else."""
+def _parse_email(value: str) -> tuple[str, ValidatedEmail]:
+    """Return the display name and the address."""
     try:
-        found = mime.mailbox(value)
-        bare = f"{found.username}@{found.domain}"
-        return found.display_name, validate_email(bare, check_deliverability=False)
+        parsed = parse_mailbox(value)
+        bare = f"{parsed.username}@{parsed.domain}"
+        return parsed.display_name, validate_email(bare, check_deliverability=False)
     except ValueError as error:
         raise ValueError(f"not an e-mail address: {error}") from None
 
 
 def normalise(channel: str, value: str, region: str | None = None) -> str:
-    """The recipient `value` of a message on `channel` in the form that is kept.
+    """Return a recipient in the form in which it is stored.
 
-    Only phone numbers and e-mail addresses have one, also behind the scheme of another network
-    that a telephone channel carries (`whatsapp:+49…`); device tokens, paths and order numbers
-    stay as they are. Raises ValueError saying what is wrong.
+    E-mail addresses and phone numbers are normalised; a phone number also behind the scheme of
+    another network that uses an SMS provider (`whatsapp:+49…`). All other addresses, such as
+    device tokens and paths, are stored as they are.
+
+    Raises:
+        ValueError: the value is not an address of this channel.
     """
     check_line(value)
     if channel == "email":
@@ -75,37 +87,49 @@ def normalise(channel: str, value: str, region: str | None = None) -> str:
 
 
 def normalise_sender(channel: str, value: str, region: str | None = None) -> str:
-    """As `normalise`, for the sender: telephone channels have names and short codes beside
-    numbers, and those stay as they are."""
+    """Return a sender in the form in which it is stored.
+
+    As `normalise`, but names and short codes, which can send on phone channels, are unchanged.
+
+    Raises:
+        ValueError: the value is not a sender of this channel.
+    """
     if channel in PHONE_CHANNELS:
         number = value.rpartition(":")[2]
-        short = number.isdecimal() and len(number) <= MAX_SHORT_CODE
-        if short or any(character.isalpha() for character in number):
+        is_short_code = number.isdecimal() and len(number) <= MAX_SHORT_CODE_DIGITS
+        if is_short_code or any(character.isalpha() for character in number):
             check_line(value)
             return value
     return normalise(channel, value, region)
 
 
 def family(channel: str) -> str:
-    """The channels that share their addresses: `sms` and `mms` are both `phone`.
+    """Return the channel family, within which channels share addresses: `phone` for SMS and MMS.
 
-    PostgreSQL has it as the function `channel_family`.
+    The SQL function `channel_family` returns the same.
     """
     return "phone" if channel in PHONE_CHANNELS else channel
 
 
 def key(channel: str, value: str) -> str:
-    """The normalised `value` as it is compared with others: of an e-mail the bare address, its
-    ASCII letters in lower case. Raises ValueError where that is none.
+    """Return the form in which normalised addresses are compared.
 
-    PostgreSQL has it as the function `address_key`; only of ASCII both know one lower case.
+    For e-mail that is the bare address with its ASCII letters in lower case. The SQL function
+    `address_key` returns the same; beyond ASCII, PostgreSQL and Python differ in lower case.
+
+    Raises:
+        ValueError: the value is not an e-mail address.
     """
     return email(value).translate(TO_LOWER) if channel == "email" else value
 
 
 def check_line(value: object) -> None:
-    """Raises ValueError where `value` is no text, or none that can be a part of a header."""
+    """Check that a value is text that can be part of a header.
+
+    Raises:
+        ValueError: it is not text, or contains CR, LF or NUL.
+    """
     if not isinstance(value, str):
-        raise ValueError("must hold texts and nothing else")  # noqa: TRY004 - as every other fault
+        raise ValueError("must be text.")  # noqa: TRY004 - reported like every other problem
     if any(character in value for character in "\r\n\0"):
-        raise ValueError("must not contain CR, LF or NUL")
+        raise ValueError("must not contain CR, LF or NUL.")

@@ -1,4 +1,4 @@
-"""Conversations: which messages belong together."""
+"""Conversations: the messages between the same participants on the same family of channels."""
 
 from collections.abc import Iterable
 
@@ -9,19 +9,23 @@ from app import addresses
 from app.models import Conversation, Message
 
 Key = tuple[str, tuple[str, ...]]
+"""The channel family and the sorted participants."""
 
 
 def key(channel: str, recipient: str, sender: str | None) -> Key:
-    """What the messages of one conversation share: the channel family, and the participants
-    without regard to who writes to whom."""
-    people = {addresses.key(channel, person) for person in (recipient, sender or recipient)}
-    return addresses.family(channel), tuple(sorted(people))
+    """Return the key of the conversation that a message belongs to, in either direction.
+
+    Raises:
+        ValueError: an address is not an e-mail address, on the channel `email`.
+    """
+    participants = {addresses.key(channel, one) for one in (recipient, sender or recipient)}
+    return addresses.family(channel), tuple(sorted(participants))
 
 
 def find_or_create(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
-    """The ids of the conversations with these keys; those that are missing are made.
+    """Return the ids of conversations, creating those that do not exist.
 
-    Safe where others make the same ones at the same time.
+    Concurrent transactions that create the same conversations wait for each other.
     """
     wanted = sorted(set(keys))
     found = _find(connection, wanted)
@@ -36,8 +40,10 @@ def find_or_create(connection: Connection, keys: Iterable[Key]) -> dict[Key, int
 
 
 def mark_read(connection: Connection, conversation_id: int, up_to: int) -> None:
-    """Note that somebody has read the conversation up to the message `up_to`, or to its end where
-    that comes before. What was read once stays so."""
+    """Mark a conversation as read up to a message id, or to its last message before that.
+
+    Messages that have been read stay read.
+    """
     last_read = select(func.max(Message.id)).where(
         Message.conversation_id == conversation_id, Message.id <= up_to
     )
@@ -52,7 +58,7 @@ def _find(connection: Connection, keys: list[Key]) -> dict[Key, int]:
     columns = tuple_(Conversation.channel_family, Conversation.participants)
     rows = connection.execute(
         select(Conversation.id, Conversation.channel_family, Conversation.participants).where(
-            columns.in_([(family, list(people)) for family, people in keys])
+            columns.in_([(family, list(participants)) for family, participants in keys])
         )
     )
     return {(row.channel_family, tuple(row.participants)): row.id for row in rows}

@@ -204,9 +204,7 @@ class Message(Base):
     error_code: Mapped[str | None]
     sent_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None] = mapped_column(doc="when Postroom had nothing left to do")
-    inbound_key: Mapped[str | None] = mapped_column(
-        doc="identifies repeats of an inbound message"
-    )
+    inbound_key: Mapped[str | None] = mapped_column(doc="identifies repeats of an inbound message")
     conversation_id: Mapped[int | None] = mapped_column(ForeignKey("conversations.id"))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
 

@@ -1,6 +1,6 @@
-"""The suppression list: addresses that are not written to any more, and why.
+"""The suppression list: addresses that must not receive messages, each with its reason.
 
-It is asked when a message is submitted or adopted, and once more when its sending begins.
+It is checked when a message is submitted or routed, and again when sending starts.
 """
 
 from collections.abc import Collection
@@ -16,16 +16,19 @@ from app.models import Suppression, SuppressionReason
 
 Reason = SuppressionReason
 Key = tuple[str, str]
-"""What an address is known by: its channel family, and how it is compared in there."""
+"""A channel family and an address in the form of `addresses.key`."""
 
 ERROR_CODE = "suppressed"
-"""Of a message that failed since an address of it is on the list."""
+"""The error code of a message that failed because one of its addresses is suppressed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An address on the list. `agent` and `message_id` say whose sending led to it, where one
-    did; `detail` is the provider's code, or words of a person."""
+    """An entry of the suppression list.
+
+    `agent` and `message_id` are those of the message that led to it, if any. `detail` is the
+    provider's code or an operator's note.
+    """
 
     id: int
     channel_family: str
@@ -39,20 +42,23 @@ class Entry:
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
-        """The entry that is a row of the table."""
+        """Return the entry of a row of the table."""
         return cls(**{field.name: row._mapping[field.name] for field in fields(cls)})
 
     def __str__(self) -> str:
-        """Why nothing can be sent there, and what to do about it."""
-        why = f"{self.reason} ({self.detail})" if self.detail else self.reason
+        reason = f"{self.reason} ({self.detail})" if self.detail else self.reason
         return (
-            f"{self.address} is suppressed since {self.created_at:%Y-%m-%dT%H:%M:%SZ}: {why};"
-            f" to write to it again, remove suppression {self.id}"
+            f"{self.address} has been suppressed since {self.created_at:%Y-%m-%dT%H:%M:%SZ}:"
+            f" {reason}. To send to it again, remove suppression {self.id}."
         )
 
 
 def key(channel: str, address: str) -> Key:
-    """The key of a normalised `address`. Raises ValueError where it is no address of `channel`."""
+    """Return the key of a normalised address.
+
+    Raises:
+        ValueError: the address is not valid on this channel.
+    """
     return addresses.family(channel), addresses.key(channel, address)
 
 
@@ -66,8 +72,10 @@ def add(
     agent: str | None = None,
     message_id: int | None = None,
 ) -> tuple[Entry, bool]:
-    """Write to this address no more. Returns its entry and whether it is new: the first one
-    stays, whatever others say later."""
+    """Add an address to the suppression list.
+
+    Returns its entry and whether that is new. An existing entry is not changed.
+    """
     family, address = key
     row = connection.execute(
         insert(Suppression)
@@ -80,7 +88,7 @@ def add(
             message_id=message_id,
             created_by=by,
         )
-        # Changes nothing, but has the entry returned that is there already.
+        # An update that changes nothing, so that the existing entry is returned.
         .on_conflict_do_update(
             index_elements=[Suppression.channel_family, Suppression.address],
             set_={"address": Suppression.address},
@@ -91,7 +99,7 @@ def add(
 
 
 def remove(connection: Connection, entry_id: int) -> Entry | None:
-    """Take an entry off the list, and return it; None where there is none."""
+    """Remove an entry and return it, or None if it does not exist."""
     row = connection.execute(
         delete(Suppression).where(Suppression.id == entry_id).returning(Suppression.__table__)
     ).one_or_none()
@@ -100,17 +108,17 @@ def remove(connection: Connection, entry_id: int) -> Entry | None:
 
 FIND = text("""
 SELECT suppressions.*
-FROM unnest(CAST(:families AS text[]), CAST(:addresses AS text[])) AS asked(family, address)
-JOIN suppressions ON suppressions.channel_family = asked.family
-    AND suppressions.address = asked.address
+FROM unnest(CAST(:families AS text[]), CAST(:addresses AS text[])) AS wanted(family, address)
+JOIN suppressions ON suppressions.channel_family = wanted.family
+    AND suppressions.address = wanted.address
 """)
 
 
 def find(connection: Connection, keys: Collection[Key]) -> dict[Key, Entry]:
-    """Those of `keys` that are on the list. One statement; none where nothing is asked."""
+    """Return the entries for those of the keys that are on the list, in one statement."""
     if not keys:
         return {}
-    families, asked = zip(*keys, strict=True)
-    rows = connection.execute(FIND, {"families": [*families], "addresses": [*asked]})
+    families, wanted = zip(*keys, strict=True)
+    rows = connection.execute(FIND, {"families": [*families], "addresses": [*wanted]})
     entries = [Entry.of(row) for row in rows]
     return {(entry.channel_family, entry.address): entry for entry in entries}

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StrictInt, StrictStr, ValidationError
 
 from connectors.base import Attachment, OutboundMessage, Rejected
-from connectors.toolkit.mail.mime import mailbox
+from connectors.toolkit.mail.addresses import parse_mailbox
 
 UID_ARGUMENT = "postroom_uid"
 """The custom argument that contains the message's uid. SendGrid returns it with every event."""
@@ -112,7 +112,7 @@ def _recipients(message: OutboundMessage) -> dict[str, list[dict[str, str]]]:
 
 def _address(text: str, role: str) -> Address:
     try:
-        return mailbox(text)
+        return parse_mailbox(text)
     except ValueError as error:
         raise Rejected("address_invalid", f"{role}: {error}") from error
 

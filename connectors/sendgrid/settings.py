@@ -6,11 +6,11 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connectors.sendgrid.webhooks import public_key
 from connectors.toolkit.http import BaseUrl, HeaderSecret, HttpSettings
-from connectors.toolkit.mail.mime import mailbox
+from connectors.toolkit.mail.addresses import parse_mailbox
 
 
 def _check_mailbox(text: str) -> str:
-    mailbox(text)
+    parse_mailbox(text)
     return text
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, FilePath, PositiveInt, model_validat
 from pydantic.types import SecretStr, StringConstraints
 
 from connectors.base import ConnectorSettings
-from connectors.toolkit.mail.mime import mailbox
+from connectors.toolkit.mail.addresses import parse_mailbox
 
 Security = Literal["plain", "starttls", "tls"]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -30,12 +30,12 @@ def _check_certificates(path: FilePath) -> FilePath:
 
 
 def _check_mailbox(text: str) -> str:
-    mailbox(text)
+    parse_mailbox(text)
     return text
 
 
 def _check_return_path(text: str) -> str:
-    address = mailbox(text.replace("{uid}", LONGEST_UID))
+    address = parse_mailbox(text.replace("{uid}", LONGEST_UID))
     if address.display_name:
         raise ValueError("must be an address without a display name")
     if {"{", "}"} & set(address.username):

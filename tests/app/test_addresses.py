@@ -1,46 +1,49 @@
-"""Addresses take one form, and what is not exactly one address is refused."""
+"""Normalising and comparing addresses."""
 
-import pytest
+from collections.abc import Callable
 
 from app import addresses
+from app.models import CHANNELS
 
 
-@pytest.mark.parametrize(
-    ("value", "region", "kept"),
-    [
+def error_of(function: Callable[..., object], *arguments: object) -> str:
+    """Return the text of the ValueError that a function raises, or an empty string."""
+    try:
+        function(*arguments)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_phone_number_becomes_e164() -> None:
+    rows = [
         ("+4915112345678", None, "+4915112345678"),
         ("+49 (0)151 / 123-456-78", None, "+4915112345678"),
         ("0151 12345678", "DE", "+4915112345678"),
         ("0049 151 12345678", "DE", "+4915112345678"),
         ("+1 202 555 0143", "DE", "+12025550143"),
         ("+39 06 1234567", None, "+39061234567"),
-    ],
-)
-def test_a_phone_number_becomes_e164(value: str, region: str | None, kept: str) -> None:
-    assert addresses.phone(value, region) == kept
-    assert addresses.phone(kept) == kept
+    ]
+    assert [(*row[:2], addresses.phone(*row[:2])) for row in rows] == rows
+    assert [addresses.phone(number) for *_, number in rows] == [number for *_, number in rows]
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ("", "not a phone number"),
-        ("Ann", "not a phone number"),
-        ("0151 12345678", "international form"),
-        ("+4915", "not a possible phone number"),
-        ("+49151123456789012345", "not a phone number|not a possible phone number"),
-        ("+9991234567", "not a phone number|not a possible phone number"),
-        ("+1 555 0143", "not a possible phone number"),
-    ],
-)
-def test_what_no_phone_can_be_reached_at_is_refused(value: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        addresses.phone(value)
+def test_number_that_cannot_exist_is_rejected() -> None:
+    invalid = {
+        "": "international form",
+        "Ann": "international form",
+        "0151 12345678": "international form",
+        "+4915": "not a possible phone number",
+        "+49151123456789012345": "not a phone number",
+        "+9991234567": "not a phone number",
+        "+1 555 0143": "not a possible phone number",
+    }
+    errors = {value: error_of(addresses.phone, value) for value in invalid}
+    assert {v: e for v, e in errors.items() if invalid[v] not in e} == {}
 
 
-@pytest.mark.parametrize(
-    ("value", "bare", "mailbox"),
-    [
+def test_email_address_is_stored_with_its_name_and_compared_without() -> None:
+    rows = [
         ("ann@example.com", "ann@example.com", "ann@example.com"),
         ("<ann@example.com>", "ann@example.com", "ann@example.com"),
         ("Ann@EXAMPLE.com", "Ann@example.com", "Ann@example.com"),
@@ -51,25 +54,21 @@ def test_what_no_phone_can_be_reached_at_is_refused(value: str, reason: str) -> 
         ("jösé@exämple.com", "jösé@exämple.com", "jösé@exämple.com"),
         ("José <jösé@exämple.com>", "jösé@exämple.com", "José <jösé@exämple.com>"),
         ("ann+tag@example.com", "ann+tag@example.com", "ann+tag@example.com"),
-    ],
-)
-def test_an_email_address_is_kept_with_its_name_and_known_without(
-    value: str, bare: str, mailbox: str
-) -> None:
-    assert addresses.email(value) == bare
-    assert addresses.mailbox(value) == mailbox
-    assert addresses.mailbox(mailbox) == mailbox
+    ]
+    found = [(text, addresses.email(text), addresses.mailbox(text)) for text, *_ in rows]
+    assert found == rows
+    assert [addresses.mailbox(mailbox) for *_, mailbox in rows] == [m for *_, m in rows]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
+def test_value_that_is_not_exactly_one_email_address_is_rejected() -> None:
+    invalid = [
         "",
         "ann",
         "ann@",
         "@example.com",
         "ann@localhost",
         "ann@exam ple.com",
+        "ann@exa\u2028mple.com",
         "Ann <>",
         "Ann <ann@example.com",
         "ann@example.com, bob@example.com",
@@ -79,18 +78,19 @@ def test_an_email_address_is_kept_with_its_name_and_known_without(
         "ann@example.com trailing",
         "ann@bob@example.com",
         '"ann bob"@example.com',
-        "ann\0@example.com",
-    ],
-)
-def test_what_is_not_exactly_one_email_address_is_refused(value: str) -> None:
-    for read in (addresses.email, addresses.mailbox):
-        with pytest.raises(ValueError, match=r"^not "):
-            read(value)
+        "ann@example.com\0",
+    ]
+    accepted = [
+        (value, read.__name__)
+        for value in invalid
+        for read in (addresses.email, addresses.mailbox)
+        if not error_of(read, value).startswith("not an e-mail address: ")
+    ]
+    assert not accepted
 
 
-@pytest.mark.parametrize(
-    ("channel", "value", "kept"),
-    [
+def test_each_channel_normalises_its_own_kind_of_address() -> None:
+    rows = [
         ("sms", "0151 12345678", "+4915112345678"),
         ("mms", "+49 151 12345678", "+4915112345678"),
         ("sms", "whatsapp:+49 151 12345678", "whatsapp:+4915112345678"),
@@ -98,30 +98,27 @@ def test_what_is_not_exactly_one_email_address_is_refused(value: str) -> None:
         ("push", "dK3:APA91-token", "dK3:APA91-token"),
         ("payment", "ORDER 17", "ORDER 17"),
         ("http", "/hooks/{id}?a=b", "/hooks/{id}?a=b"),
-    ],
-)
-def test_each_channel_keeps_its_own_kind_of_recipient(channel: str, value: str, kept: str) -> None:
-    assert addresses.normalise(channel, value, "DE") == kept
-    assert addresses.normalise_sender(channel, value, "DE") == kept
+    ]
+    assert [(*row[:2], addresses.normalise(*row[:2], "DE")) for row in rows] == rows
+    assert [(*row[:2], addresses.normalise_sender(*row[:2], "DE")) for row in rows] == rows
 
 
-@pytest.mark.parametrize("channel", ["sms", "mms"])
-@pytest.mark.parametrize("value", ["ACME", "Shop 24", "72727", "12345678", "whatsapp:ACME"])
-def test_a_name_or_a_short_code_can_send_but_not_receive(channel: str, value: str) -> None:
-    assert addresses.normalise_sender(channel, value) == value
-    with pytest.raises(ValueError, match="phone number"):
-        addresses.normalise(channel, value)
+def test_name_or_short_code_can_send_but_not_receive() -> None:
+    for channel in ("sms", "mms"):
+        for value in ("ACME", "Shop 24", "72727", "12345678", "whatsapp:ACME"):
+            assert addresses.normalise_sender(channel, value) == value
+            assert "phone number" in error_of(addresses.normalise, channel, value)
 
 
-@pytest.mark.parametrize("channel", ["email", "sms", "mms", "push", "payment", "http"])
-@pytest.mark.parametrize("character", ["\r", "\n", "\0"])
-def test_no_address_can_end_a_header(channel: str, character: str) -> None:
-    for read in (addresses.normalise, addresses.normalise_sender):
-        with pytest.raises(ValueError, match="must not contain CR, LF or NUL"):
-            read(channel, f"ACME{character}Bcc: eve@example.com")
-
-
-@pytest.mark.parametrize("value", [None, 1, ["a"], {}])
-def test_only_a_text_is_a_line(value: object) -> None:
-    with pytest.raises(ValueError, match="texts and nothing else"):
-        addresses.check_line(value)
+def test_no_address_can_end_a_header() -> None:
+    accepted = [
+        (channel, character, read.__name__)
+        for channel in CHANNELS
+        for character in "\r\n\0"
+        for read in (addresses.normalise, addresses.normalise_sender)
+        if error_of(read, channel, f"ACME{character}Bcc: eve@example.com")
+        != "must not contain CR, LF or NUL."
+    ]
+    assert not accepted
+    errors = {error_of(addresses.check_line, value) for value in (None, 1, ["a"], {})}
+    assert errors == {"must be text."}

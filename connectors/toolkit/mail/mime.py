@@ -17,9 +17,8 @@ from email.parser import BytesParser
 from email.policy import SMTP, EmailPolicy
 from email.utils import format_datetime
 
-import idna
-
 from connectors.base import Attachment, OutboundMessage, Rejected
+from connectors.toolkit.mail.addresses import parse_mailbox
 
 LINE_LIMIT = 998  # octets without CRLF (RFC 5322, 2.1.1)
 FOLD_AT = 78
@@ -28,16 +27,6 @@ FILE_NAME_LIMIT = 150
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-# Narrower than the header grammar: neither a quoted local part, which could hold the end of the
-# path in MAIL FROM:<...>, nor a comment, a group or a second address.
-_MAILBOX = re.compile(
-    r"""
-    (?: (?: "(?P<quoted>(?:[^"\\]|\\.)*)" \s* | (?P<name>[^"<>@(),:;\\]*) ) (?P<path><) )?
-    (?P<local>[^\s"<>@(),:;\\\[\]]+) @ (?P<domain>[^\s"<>@(),:;\\\[\]]+)
-    (?(path)>)
-    """,
-    re.VERBOSE,
-)
 _RAW_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _MEDIA_TYPE = re.compile(
     r"""([\w!#$&^.+-]+)/([\w!#$&^.+-]+) \s* (?:;\s*charset="?([\w.:-]+)"?)? \s* (?:;|$)""",
@@ -107,21 +96,6 @@ _COMPOSED = _WirePolicy(linesep="\r\n", cte_type="7bit")
 _CONVERTED = SMTP.clone(cte_type="7bit", refold_source="none")
 
 
-def mailbox(text: str) -> Address:
-    """The one mailbox that `text` names, `Name <local@domain>` or `local@domain`, its domain as
-    A-labels. Raises ValueError.
-    """
-    found = _MAILBOX.fullmatch(text.strip())
-    if found is None or _CONTROL.search(text):
-        raise ValueError("not one address of the form local@domain")
-    try:
-        domain = idna.encode(found["domain"], uts46=True).decode("ascii")
-    except idna.IDNAError as error:
-        raise ValueError("the address has no valid domain") from error
-    name = re.sub(r"\\(.)", r"\1", found["quoted"] or "") or (found["name"] or "").strip()
-    return Address(name, found["local"], domain)
-
-
 def compose(message: OutboundMessage, sender: str | None, return_path: str | None) -> Mail:
     """The mail of `message`, from `sender` where it names none itself, with `return_path`, if
     given, as envelope sender, its uid in place of `{uid}`. Raises Rejected where the message
@@ -130,7 +104,7 @@ def compose(message: OutboundMessage, sender: str | None, return_path: str | Non
     author = _sender(message.sender or sender)
     bounces_to = author.addr_spec
     if return_path:
-        bounces_to = mailbox(return_path.replace("{uid}", message.uid)).addr_spec
+        bounces_to = parse_mailbox(return_path.replace("{uid}", message.uid)).addr_spec
     envelope = message.remaining
     if envelope is None:
         envelope = (message.recipient, *message.cc, *message.bcc)
@@ -176,14 +150,14 @@ def _sender(text: str | None) -> Address:
     if text is None:
         raise Rejected("5.1.7", "neither the message nor its agent names a sender")
     try:
-        return mailbox(text)
+        return parse_mailbox(text)
     except ValueError as error:
         raise Rejected("5.1.7", f"sender: {error}") from error
 
 
 def _recipient(text: str) -> Address:
     try:
-        return mailbox(text)
+        return parse_mailbox(text)
     except ValueError as error:
         raise Rejected("5.1.3", f"recipient: {error}") from error
 
@@ -191,7 +165,7 @@ def _recipient(text: str) -> Address:
 def _composed(message: OutboundMessage, author: Address, message_id: str) -> bytes:
     to = _recipient(message.recipient)
     cc = [_recipient(text) for text in message.cc]
-    reply_to = [mailbox(message.reply_to)] if message.reply_to else []
+    reply_to = [parse_mailbox(message.reply_to)] if message.reply_to else []
     shown = [author, to, *cc, *reply_to]
     utf8 = not all(address.addr_spec.isascii() for address in shown)
 

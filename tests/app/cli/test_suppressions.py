@@ -79,8 +79,8 @@ def test_a_message_to_a_suppressed_address_is_refused(
     postroom("suppressions", "add", PHONE, "--channel", "sms")
     sent = postroom("send", "--channel", "sms", "--to", PHONE, "--body", "hi")
     assert (sent.exit_code, sent.stdout) == (1, "")
-    assert sent.stderr.startswith(f"postroom: to: {PHONE} is suppressed since ")
-    assert sent.stderr.endswith("remove suppression 1\n")
+    assert sent.stderr.startswith(f"postroom: to: {PHONE} has been suppressed since ")
+    assert sent.stderr.endswith("remove suppression 1.\n")
     assert connection.execute(text("SELECT count(*) FROM messages")).scalar_one() == 0
 
 
@@ -110,6 +110,6 @@ def test_to_add_what_is_on_the_list_changes_nothing(postroom: Postroom, database
     postroom(*words, "--reason", "opt_out")
     again = postroom(*words)
     assert (again.exit_code, again.stdout) == (3, "")
-    assert again.stderr.startswith(f"postroom: {PHONE} is suppressed since ")
+    assert again.stderr.startswith(f"postroom: {PHONE} has been suppressed since ")
     [listed] = json.loads(postroom("suppressions", "list", "--json").stdout)
     assert listed["reason"] == "opt_out"

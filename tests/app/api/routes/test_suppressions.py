@@ -194,8 +194,8 @@ def test_a_message_to_a_suppressed_address_is_refused_with_the_reason_and_the_wa
     assert [error["field"] for error in problem["errors"]] == fields
     since = entry["created_at"][: len("2026-11-22T14:00:00")]
     reason = (
-        f"{entry['address']} is suppressed since {since}Z: hard_bounce (5.1.1);"
-        f" to write to it again, remove suppression {entry['id']}"
+        f"{entry['address']} has been suppressed since {since}Z: hard_bounce (5.1.1)."
+        f" To send to it again, remove suppression {entry['id']}."
     )
     assert {error["reason"] for error in problem["errors"]} == {reason}
     assert _messages(connection) == 0

@@ -46,7 +46,7 @@ def test_waiting_messages_to_the_same_address_fail_without_an_attempt(
     assert results == ["rejected", "suppressed"]
     row = outbox.row(second)
     assert (row.status, row.error_code, row.attempts) == ("failed", "suppressed", 0)
-    assert row.reason.startswith(f"{PHONE} is suppressed since ")
+    assert row.reason.startswith(f"{PHONE} has been suppressed since ")
     assert outbox.attempts(second) == []
     assert len(scripted.given) == 1
 

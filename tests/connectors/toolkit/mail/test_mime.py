@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import Attachment, OutboundMessage, Rejected
-from connectors.toolkit.mail.mime import Mail, compose, mailbox, seven_bit
+from connectors.toolkit.mail.addresses import parse_mailbox
+from connectors.toolkit.mail.mime import Mail, compose, seven_bit
 
 CREATED = dt.datetime(2026, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
 
@@ -255,7 +256,7 @@ def test_any_text_becomes_7_bit_lines_that_a_server_takes(text: str) -> None:
     ],
 )
 def test_a_mailbox_is_a_name_and_an_address(text: str, name: str, address: str) -> None:
-    found = mailbox(text)
+    found = parse_mailbox(text)
     assert (found.display_name, found.addr_spec) == (name, address)
 
 
