@@ -32,6 +32,8 @@ logging.getLogger("imapclient").setLevel(logging.INFO)
 
 
 class _Client(IMAPClient):  # type: ignore[misc] # imapclient has no type hints
+    is_timed_out = False
+
     def has_capability(self, capability: str) -> bool:
         """Return whether the server has an extension.
 
@@ -66,6 +68,10 @@ def read_mailbox(settings: MailboxSettings, store: StoreItems) -> None:
                     _mark_done(client, uid, settings, is_whole=size <= len(content))
         with suppress(IMAPClientError, OSError):
             client.logout()
+    except Unavailable as error:
+        if client.is_timed_out:
+            raise Unavailable("timed_out", "total_timeout_seconds exceeded") from error
+        raise
     finally:
         timer.cancel()
         with suppress(OSError):  # already closed after a logout
@@ -90,7 +96,8 @@ def _connect(settings: MailboxSettings) -> _Client:
 
 
 def _shut_down(client: _Client) -> None:
-    """End a round whose time is up, by failing the operation in progress."""
+    """Make the operation in progress fail, because the time for the round is up."""
+    client.is_timed_out = True
     with suppress(OSError):
         # A TLS socket's own method would discard state that the other thread is using.
         socket.socket.shutdown(client.socket(), socket.SHUT_RDWR)

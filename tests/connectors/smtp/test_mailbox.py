@@ -222,7 +222,7 @@ def test_failures_are_classified_and_do_not_reveal_the_password(server: ImapServ
         ({}, {"FETCH": "NO not now"}, (Misconfigured, "refused")),
         ({}, {"STORE": "NO not yours"}, (Misconfigured, "refused")),
         ({"read_timeout_seconds": 0.2}, {"FETCH": lambda _: None}, (Unavailable, "timed_out")),
-        ({"total_timeout_seconds": 0.5}, {"FETCH": Session.drip}, (Unavailable, "disconnected")),
+        ({"total_timeout_seconds": 0.5}, {"FETCH": Session.drip}, (Unavailable, "timed_out")),
     ]:  # fmt: skip
         server.reset()
         server.answers = answers
