@@ -1,4 +1,4 @@
-"""Brings the database to the newest revision."""
+"""Migrate the database to another revision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,44 +7,54 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from app.db import engine
+from migrations import newest_revision
 
-LOCK_KEY = 0x706F7374  # "post": any number that nobody else takes in this database
+LOCK_KEY = 0x706F7374  # "post": serialises migrations; nothing else in this database uses it
 LOCK_TIMEOUT = "10s"
 
 
-@contextmanager
-def _configured() -> Iterator[tuple[Config, Connection]]:
-    config = Config()
-    folder = Path(__file__).resolve().parent.parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    with engine().connect() as connection:
-        config.attributes["connection"] = connection
-        yield config, connection
-
-
 def upgrade(revision: str = "head") -> None:
-    """Upgrade to `revision`. Processes that start together wait for the first of them.
+    """Upgrade the database to `revision`. Concurrent calls wait for the first.
 
-    Each revision gives up after 10 s of waiting for a table lock rather than hold up the
-    senders behind it; start it again then. Raises sqlalchemy.exc.OperationalError for that.
+    A revision gives up after waiting 10 s for a table lock, rather than blocking the senders that
+    queue up behind it. Run it again then.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: A lock was not available, or PostgreSQL is unreachable.
+        alembic.util.CommandError: The database is at a revision that this version does not have.
     """
     with _migrating() as config:
         command.upgrade(config, revision)
 
 
 def downgrade(revision: str) -> None:
-    """Downgrade to `revision`; `base` empties the database of everything that is Postroom's."""
+    """Downgrade the database to `revision`; `base` removes everything that Postroom created."""
     with _migrating() as config:
         command.downgrade(config, revision)
 
 
+def current_revision() -> str | None:
+    """Return the revision of the database, or None if it is empty."""
+    with engine().connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_current() -> bool:
+    """Return whether the database is at the newest revision."""
+    return current_revision() == newest_revision()
+
+
 @contextmanager
 def _migrating() -> Iterator[Config]:
-    with _configured() as (config, connection):
+    """Hold the migration lock, on the connection that the revisions use."""
+    config = Config()
+    folder = Path(__file__).resolve().parent.parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    with engine().connect() as connection:
+        config.attributes["connection"] = connection
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
@@ -57,10 +67,3 @@ def _migrating() -> Iterator[Config]:
             connection.execute(text("RESET lock_timeout"))
             connection.execute(text("RESET statement_timeout"))
             connection.commit()
-
-
-def is_current() -> bool:
-    """Whether the database is at the newest revision."""
-    with _configured() as (config, connection):
-        newest = ScriptDirectory.from_config(config).get_current_head()
-        return MigrationContext.configure(connection).get_current_revision() == newest

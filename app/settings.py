@@ -1,8 +1,8 @@
-"""Every setting of Postroom, from the environment.
+"""The settings of Postroom, from the environment.
 
-`DATABASE_URL` and `REDIS_URL` keep their customary names; all others carry the prefix
-`POSTROOM_`. `postroom up` writes the addresses of the servers it embeds to the file `env` in
-`POSTROOM_VAR`, so that another terminal finds them; the environment wins over that file.
+`DATABASE_URL` and `REDIS_URL` have their customary names; all others start with `POSTROOM_`.
+`postroom up` writes the addresses of its embedded servers to the file `env` in `POSTROOM_VAR`, so
+that other terminals find them. The environment takes precedence over that file.
 """
 
 import os
@@ -20,7 +20,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 def _with_psycopg2(url: str) -> str:
-    """SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3; Postroom speaks psycopg2."""
+    """Name the driver in `url`: SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3."""
     scheme, _, rest = url.partition("://")
     if scheme not in {"postgres", "postgresql", "postgresql+psycopg2"} or not rest:
         raise ValueError("expected postgresql://user:password@host:port/database")
@@ -28,66 +28,153 @@ def _with_psycopg2(url: str) -> str:
 
 
 class Settings(BaseSettings):
-    """What a process of Postroom is told from outside. Read once; see `settings()`."""
+    """The settings of a process. See `settings()`."""
 
     model_config = SettingsConfigDict(env_prefix="POSTROOM_", extra="ignore", frozen=True)
 
     database_url: Annotated[str, AfterValidator(_with_psycopg2)] = Field(
-        "postgresql://postroom@127.0.0.1:54329/postroom", validation_alias="DATABASE_URL"
+        "postgresql://postroom@127.0.0.1:54329/postroom",
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL. If set, `postroom up` uses it instead of an embedded server.",
     )
-    redis_url: str = Field("redis://127.0.0.1:63799/0", validation_alias="REDIS_URL")
-    agents_file: Path = Path("agents.toml")
-    var: Path = Path("var")
+    redis_url: str = Field(
+        "redis://127.0.0.1:63799/0",
+        validation_alias="REDIS_URL",
+        description="Redis or Valkey, for Celery and rate limits. If set, `postroom up` uses it"
+        " instead of an embedded server.",
+    )
+    agents_file: Path = Field(
+        Path("agents.toml"), description="The agents. Read when a process starts."
+    )
+    var: Path = Field(
+        Path("var"), description="Folder for data, logs, the first token and beat's schedule."
+    )
 
-    host: str = "127.0.0.1"
-    port: Port = 8080
-    web_workers: PositiveInt = 2
-    web_threads: PositiveInt = 8
-    flower_port: Port = 5555
-    flower_basic_auth: str | None = None
-    sandbox_http_port: Port = 8025
-    sandbox_smtp_port: Port = 2525
-    postgres_port: Port = 54329
-    valkey_port: Port = 63799
-    metrics_port: int = Field(0, ge=0, le=65535, description="of each worker; 0 is off")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address that the API, worker metrics and (with a password) Flower listen on.",
+    )
+    port: Port = Field(8080, description="Port of the API.")
+    web_workers: PositiveInt = Field(2, description="Web processes.")
+    web_threads: PositiveInt = Field(8, description="Threads in each web process.")
+    flower_port: Port = Field(5555, description="Port of Flower.")
+    flower_basic_auth: str | None = Field(
+        None,
+        description="`user:password` for Flower. Without it, Flower listens on 127.0.0.1 only.",
+    )
+    sandbox_http_port: Port = Field(8025, description="Port of the sandbox's HTTP providers.")
+    sandbox_smtp_port: Port = Field(2525, description="Port of the sandbox's SMTP server.")
+    postgres_port: Port = Field(54329, description="Port of the embedded PostgreSQL.")
+    valkey_port: Port = Field(63799, description="Port of the embedded Valkey.")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of each worker's Prometheus metrics; 0 for none."
+    )
 
-    worker_concurrency: PositiveInt = 100
-    task_events: bool = True
-    scan_seconds: PositiveFloat = 60.0
-    maintenance_seconds: PositiveFloat = 15.0
-    queue_lease_seconds: PositiveFloat = 45.0
-    retention_days: NonNegativeInt = Field(90, description="of finished messages; 0 keeps all")
+    worker_concurrency: PositiveInt = Field(
+        100, description="Threads in each worker: the sends that run at once in one process."
+    )
+    task_events: bool = Field(
+        default=True, description="Send Celery events to Flower. `false` is faster."
+    )
+    scan_seconds: PositiveFloat = Field(
+        60.0,
+        description="Seconds between the scans that beat starts, in case a notification is lost.",
+    )
+    maintenance_seconds: PositiveFloat = Field(
+        15.0, description="Seconds between rounds of maintenance: rescue, expire, purge."
+    )
+    queue_lease_seconds: PositiveFloat = Field(
+        45.0,
+        description="Seconds that a published task may wait for a worker before its message is"
+        " queued again.",
+    )
+    retention_days: NonNegativeInt = Field(
+        90, description="Days until finished messages are deleted; 0 to keep them."
+    )
 
-    request_limit_bytes: PositiveInt = 25 * 1024 * 1024
-    submit_rate_limits: tuple[str, ...] = ("1000/second",)
-    attachment_limit_bytes: PositiveInt = 25 * 1024 * 1024
-    attachment_networks: Networks = ()
-    s3_endpoint: str | None = Field(None, pattern="^https?://")
-    s3_region: str | None = None
+    request_limit_bytes: PositiveInt = Field(
+        25 * 1024 * 1024, description="Maximum size of a request body in bytes; above it, 413."
+    )
+    submit_rate_limits: tuple[str, ...] = Field(
+        ("1000/second",),
+        description="Submissions allowed per token name; above it, 429. Periods are second, minute,"
+        " hour and day.",
+    )
+    attachment_limit_bytes: PositiveInt = Field(
+        25 * 1024 * 1024,
+        description="Maximum size in bytes of all attachments of a message together.",
+    )
+    attachment_networks: Networks = Field(
+        (),
+        description="Non-public networks that attachments may be fetched from: `10.1.0.0/16`,"
+        " `loopback`, `private`.",
+    )
+    s3_endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Address of the storage behind `s3://` URLs. Without it, Amazon S3.",
+    )
+    s3_region: str | None = Field(
+        None, description="Region of that storage. Without it, boto3's own configuration applies."
+    )
     phone_region: str | None = Field(
-        None, pattern="^[A-Z]{2}$", description="for numbers given without a country code"
+        None,
+        pattern="^[A-Z]{2}$",
+        description="Country of phone numbers without a country code, such as `DE`. Without it,"
+        " they are rejected.",
     )
 
     public_url: str | None = Field(
-        None, pattern=r"^https?://[^\s?#]+[^\s?#/]$", description="of the API"
+        None,
+        pattern=r"^https?://[^\s?#]+[^\s?#/]$",
+        description="The API's address as providers call it, `https://…`. Webhook signatures are"
+        " checked against it. Without it, `http://127.0.0.1` and the port.",
     )
-    webhook_limit_bytes: PositiveInt = 32 * 1024 * 1024
-    webhook_verify: Literal["token", "none"] = "token"
-    keyword_languages: tuple[Language, ...] = ("en",)
-    poll_seconds: PositiveFloat = 15.0
-    mailbox_seconds: PositiveFloat = 60.0
+    webhook_limit_bytes: PositiveInt = Field(
+        32 * 1024 * 1024, description="Maximum size of a webhook body in bytes; above it, 413."
+    )
+    webhook_verify: Literal["token", "none"] = Field(
+        "token",
+        description="Authentication of `/api/webhooks/sms` and `/api/webhooks/email`: `token` for a"
+        " token with the scope `receive`, or `none`.",
+    )
+    keyword_languages: tuple[Language, ...] = Field(
+        ("en",),
+        description="Languages of the keywords STOP, START and HELP: `de`, `en`, `es`, `fr`, `it`,"
+        " `pt`, `ru`.",
+    )
+    poll_seconds: PositiveFloat = Field(
+        15.0, description="Seconds between rounds of polling providers that send no receipts."
+    )
+    mailbox_seconds: PositiveFloat = Field(
+        60.0, description="Seconds between rounds of reading the mailboxes of agents."
+    )
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Minimum level: `DEBUG`, `INFO`, `WARNING` or `ERROR`."
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="`console` for text, `json` for one JSON object per line."
+    )
 
     @property
-    def called_as(self) -> str:
-        """The address of the API as providers call it, without a slash at its end."""
+    def base_url(self) -> str:
+        """The address of the API as providers call it, without a trailing slash."""
         return self.public_url or f"http://127.0.0.1:{self.port}"
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process. Raises pydantic.ValidationError naming each bad variable."""
+    """Return the settings of this process, read once.
+
+    Raises:
+        pydantic.ValidationError: Some variables are invalid.
+    """
     folder = Path(os.environ.get("POSTROOM_VAR", "var"))
     return Settings(_env_file=folder / "env")
+
+
+def variable_name(field: str) -> str:
+    """Return the environment variable of a setting, such as `POSTROOM_PORT`."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"POSTROOM_{field.upper()}"

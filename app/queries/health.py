@@ -10,18 +10,16 @@ import select
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import psycopg2
 import psycopg2.errors
 import redis
-from alembic.script import ScriptDirectory
 from psycopg2 import extensions
 
 from app import db
 from app.redis import make_client
+from migrations import newest_revision
 
 DEADLINE_SECONDS = 2.0
 
@@ -72,7 +70,7 @@ def pulse(agents: list[str]) -> Pulse | None:
         psycopg2.errors.UndefinedFunction,
     ):
         return None
-    return Pulse(*signs) if revision == _newest_revision() else None
+    return Pulse(*signs) if revision == newest_revision() else None
 
 
 def redis_answers() -> bool:
@@ -107,8 +105,3 @@ def _wait(connection: extensions.connection, deadline: float) -> None:
         readers = [connection] if state == extensions.POLL_READ else []
         writers = [connection] if state == extensions.POLL_WRITE else []
         select.select(readers, writers, [], remaining)
-
-
-@cache
-def _newest_revision() -> str | None:
-    return ScriptDirectory(str(files("migrations"))).get_current_head()

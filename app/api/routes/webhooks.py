@@ -100,7 +100,7 @@ def _call(kind: WebhookKind) -> WebhookRequest:
         kind=kind,
         method=request.method,
         # Just as it came: a signature covers every letter of it.
-        url=settings().called_as + request.environ["RAW_URI"],
+        url=settings().base_url + request.environ["RAW_URI"],
         headers={name.lower(): value for name, value in request.headers},
         body=request.get_data(cache=False),
         received_at=datetime.now(UTC),
