@@ -1,0 +1,1 @@
+"""Simulated providers for `make run` and for tests. See `python -m sandbox --help`."""

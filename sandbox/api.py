@@ -15,16 +15,16 @@ import time
 from urllib.parse import unquote
 from uuid import uuid4
 
-from sandbox.callbacks import CallbackRequest, call_back
+from sandbox.callbacks import CallbackRequest, send_callbacks
 from sandbox.provider import (
-    AnsweredError,
     Delivery,
     Provider,
     RefusedError,
     Request,
-    json_answer,
+    ResponseError,
+    json_response,
 )
-from sandbox.received import cut
+from sandbox.received import truncate
 
 # Public on purpose: it protects nothing.
 SIGNING_SECRET = "whsec_c2FuZGJveC1zYW5kYm94LXNhbmRib3gtc2FuZGJveA=="  # noqa: S105
@@ -34,7 +34,7 @@ MAX_AGE_SECONDS = 300
 
 def _read(request: Request) -> Delivery:
     if request.path == "/api/_webhook":
-        raise AnsweredError(json_answer(202, {"id": _call_webhook(request)}))
+        raise ResponseError(json_response(202, {"id": _call_webhook(request)}))
     return read_delivery(request, request.path.removeprefix("/api"))
 
 
@@ -54,13 +54,13 @@ def read_delivery(request: Request, path: str) -> Delivery:
         key=request.headers.get("idempotency-key"),
         details={
             **echo,
-            "query": cut(request.query),
+            "query": truncate(request.query),
             "to": to,
-            "content": cut(request.body.decode(errors="replace")),
-            "headers": request.shown_headers(),
+            "content": truncate(request.body.decode(errors="replace")),
+            "headers": request.recorded_headers(),
             "signed": signed,
         },
-        answer=json_answer(200, echo),
+        response=json_response(200, echo),
     )
 
 
@@ -92,7 +92,7 @@ def _call_webhook(request: Request) -> str:
         "webhook-timestamp": timestamp,
         "webhook-signature": _signature(webhook_id, timestamp, body),
     }
-    call_back(CallbackRequest(url, body, headers))
+    send_callbacks(CallbackRequest(url, body, headers))
     return webhook_id
 
 

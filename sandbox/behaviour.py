@@ -1,7 +1,8 @@
-"""How the sandbox misbehaves: by rules set through `PUT /control`, and by magic recipients.
+"""How providers fail: by rules set with `PUT /control`, and for magic recipients.
 
-A rule wins over a magic recipient, a rule for a recipient over one for everybody (`*`), and a
-rule for a kind over one for every kind. `{"do": {}}` is a rule too: answer as usual.
+A rule takes precedence over a magic recipient, a rule for one recipient over one for all (`*`), and
+a rule for one kind of provider over one for all kinds. The rule `{"do": {}}` means: respond
+normally.
 """
 
 from collections.abc import Iterable
@@ -10,16 +11,22 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-EVERY = "*"
-TRIES_REMEMBERED = 100_000
+ANY = "*"
+MAX_REMEMBERED_MESSAGES = 100_000
 
 
 class Behaviour(BaseModel):
-    """What to do with a message: as usual when empty, else exactly one of `status`,
-    `slow_seconds`, `hang` and `drop`. The other fields refine `status`.
+    """How to treat a message: normally if empty, otherwise in exactly one of four ways.
 
-    `status` is an HTTP or an SMTP code. `at` and `enhanced` (RFC 3463) are for SMTP.
-    `drop` closes the connection without an answer: `before` keeping the message or `after` it.
+    Attributes:
+        status: Refuse it with this HTTP or SMTP status.
+        retry_after_seconds: With `status`, the Retry-After header (HTTP).
+        body: With `status`, the response body: a text, or any other value as JSON.
+        enhanced: With `status`, the enhanced status code (SMTP, RFC 3463).
+        at: With `status`, the SMTP command to refuse.
+        slow_seconds: Accept it at once, but respond only after this many seconds.
+        hang: Never respond.
+        drop: Close the connection without a response, `before` or `after` accepting the message.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,124 +41,126 @@ class Behaviour(BaseModel):
     drop: Literal["before", "after"] | None = None
 
     @model_validator(mode="after")
-    def _one_thing(self) -> Self:
+    def _check_combination(self) -> Self:
         chosen = self.model_fields_set & {"status", "slow_seconds", "hang", "drop"}
         refinements = self.model_fields_set & {"retry_after_seconds", "body", "enhanced", "at"}
         if len(chosen) > 1:
-            raise ValueError(f"choose one of {', '.join(sorted(chosen))}")
+            raise ValueError(f"{', '.join(sorted(chosen))} cannot be combined. Use one of them.")
         if refinements and "status" not in chosen:
-            raise ValueError(f"{', '.join(sorted(refinements))} needs status")
+            raise ValueError(f"{', '.join(sorted(refinements))} can only be used with status.")
         return self
 
 
-AS_USUAL = Behaviour()
+NORMAL = Behaviour()
 
 
 class Rule(BaseModel):
-    """One control call: `do` this for `to` at `kind`, the next `times` times or (None) always."""
+    """Treat messages to `to` at `kind` as `do` says, the next `times` times or always (None)."""
 
     model_config = ConfigDict(extra="forbid")
 
     to: Annotated[str, Field(min_length=1)]
-    kind: str = EVERY
+    kind: str = ANY
     do: Behaviour
     times: PositiveInt | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Magic:
-    """What a magic recipient does, on each try or on the first few of a message only."""
+    """A behaviour of a recipient, for every attempt or only for the first ones of a message."""
 
-    says: str
+    description: str
     behaviour: Behaviour
-    first_tries: int | None = None
+    first_attempts: int | None = None
 
 
-# By the last four digits. A try is known by its Idempotency-Key (without one, by its recipient).
+# By the last four digits. Attempts of one message share its Idempotency-Key; without one, all
+# requests for a recipient count as attempts of one message.
 MAGIC_NUMBERS = {
-    "0400": Magic("answers 400", Behaviour(status=400)),
-    "0429": Magic("answers 429, Retry-After 2 s", Behaviour(status=429, retry_after_seconds=2)),
-    "0500": Magic("answers 500 twice, then accepts", Behaviour(status=500), first_tries=2),
-    "0503": Magic("always answers 503", Behaviour(status=503)),
-    "0099": Magic("never answers", Behaviour(hang=True)),
-    "0098": Magic("answers after 5 s", Behaviour(slow_seconds=5)),
+    "0400": Magic("responds 400", Behaviour(status=400)),
+    "0429": Magic("responds 429, Retry-After 2 s", Behaviour(status=429, retry_after_seconds=2)),
+    "0500": Magic("responds 500 twice, then accepts", Behaviour(status=500), first_attempts=2),
+    "0503": Magic("always responds 503", Behaviour(status=503)),
+    "0099": Magic("never responds", Behaviour(hang=True)),
+    "0098": Magic("responds after 5 s", Behaviour(slow_seconds=5)),
     "0097": Magic(
-        "accepts, then drops the connection (first try only)",
+        "accepts, then drops the connection (first attempt only)",
         Behaviour(drop="after"),
-        first_tries=1,
+        first_attempts=1,
     ),
 }
 
-# By local part, whatever the domain; what follows a + is ignored. RFC 6647: a greylisting server
-# knows a try by sender and recipient, so greylist+2@ is new to it.
+# By local part, at any domain; anything after a + is ignored. A greylisting server recognizes an
+# attempt by sender and recipient (RFC 6647), so greylist+2@ is greylisted anew.
 MAGIC_MAILBOXES = {
     "reject": Magic("550 5.1.1, no such user", Behaviour(status=550, enhanced="5.1.1")),
     "greylist": Magic(
-        "451 4.7.1 on the first try, then accepts",
+        "451 4.7.1 on the first attempt, then accepts",
         Behaviour(status=451, enhanced="4.7.1"),
-        first_tries=1,
+        first_attempts=1,
     ),
     "unavailable": Magic(
-        "421 4.3.2 and closes the connection", Behaviour(status=421, enhanced="4.3.2")
+        "421 4.3.2, then closes the connection", Behaviour(status=421, enhanced="4.3.2")
     ),
     "slow": Magic("accepts after 5 s", Behaviour(slow_seconds=5)),
-    "hang": Magic("never answers", Behaviour(hang=True)),
+    "hang": Magic("never responds", Behaviour(hang=True)),
     "drop": Magic(
-        "accepts, then drops the connection (first try only)",
+        "accepts, then drops the connection (first attempt only)",
         Behaviour(drop="after"),
-        first_tries=1,
+        first_attempts=1,
     ),
 }
 
 
 class Rules:
-    """The rules in force. Raises ValueError for a rule of a kind that nobody plays."""
+    """The rules in force for providers of these `kinds`, and the magic recipients if wanted."""
 
     def __init__(self, kinds: Iterable[str], *, magic: bool) -> None:
-        self._kinds = {EVERY, *kinds}
+        self._kinds = {ANY, *kinds}
         self._magic = magic
         self.clear()
 
     def clear(self) -> None:
-        """Forgets the rules, and which messages the magic recipients have seen."""
+        """Delete all rules, and forget the attempts that magic recipients have counted."""
         self._rules: dict[tuple[str, str], Rule] = {}
-        self._tries: dict[tuple[str, str, str], int] = {}
+        self._attempts: dict[tuple[str, str, str], int] = {}
 
     def put(self, rule: Rule) -> None:
-        """Sets a rule in place of the one for the same recipient and kind."""
+        """Add a rule; it replaces one for the same recipient and kind.
+
+        Raises:
+            ValueError: There is no provider of the rule's kind.
+        """
         if rule.kind not in self._kinds:
-            raise ValueError(f"kind: expected one of {', '.join(sorted(self._kinds))}")
+            raise ValueError(f"kind: no such provider. Use one of {', '.join(sorted(self._kinds))}")
         self._rules[rule.to.casefold(), rule.kind] = rule
 
-    def in_force(self) -> list[dict[str, Any]]:
-        """The rules as JSON; `times` is what is left of them."""
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the rules; `times` is the number of times that are left."""
         return [
             {**rule.model_dump(), "do": rule.do.model_dump(exclude_unset=True)}
             for rule in self._rules.values()
         ]
 
     def choose(self, kind: str, to: str, key: str) -> Behaviour:
-        """How to treat this try; uses up one of the rule's `times`. `key` tells the tries of
-        one message from those of another."""
+        """Return how to treat this attempt, and use up one of the rule's `times`.
+
+        `key` is the same for all attempts of one message.
+        """
         recipient = to.casefold()
         if self._rules:
-            for wanted in (
-                (recipient, kind),
-                (recipient, EVERY),
-                (EVERY, kind),
-                (EVERY, EVERY),
-            ):
-                if rule := self._rules.get(wanted):
-                    self._use_up(wanted, rule)
+            for place in (recipient, kind), (recipient, ANY), (ANY, kind), (ANY, ANY):
+                if rule := self._rules.get(place):
+                    self._use_up(place, rule)
                     return rule.do
-        return self._magic_behaviour(kind, recipient, key) if self._magic else AS_USUAL
+        return self._magic_behaviour(kind, recipient, key) if self._magic else NORMAL
 
-    def _use_up(self, at: tuple[str, str], rule: Rule) -> None:
+    def _use_up(self, place: tuple[str, str], rule: Rule) -> None:
         if rule.times is None:
             return
         rule.times -= 1
         if rule.times == 0:
-            del self._rules[at]
+            del self._rules[place]
 
     def _magic_behaviour(self, kind: str, recipient: str, key: str) -> Behaviour:
         if kind == "smtp":
@@ -160,14 +169,14 @@ class Rules:
         else:
             magic = MAGIC_NUMBERS.get(recipient[-4:])
         if magic is None:
-            return AS_USUAL
-        if magic.first_tries is None:
+            return NORMAL
+        if magic.first_attempts is None:
             return magic.behaviour
-        tries = self._count_try((kind, recipient, key))
-        return magic.behaviour if tries <= magic.first_tries else AS_USUAL
+        attempt = self._count_attempt((kind, recipient, key))
+        return magic.behaviour if attempt <= magic.first_attempts else NORMAL
 
-    def _count_try(self, identity: tuple[str, str, str]) -> int:
-        tries = self._tries[identity] = self._tries.get(identity, 0) + 1
-        if len(self._tries) > TRIES_REMEMBERED:
-            del self._tries[next(iter(self._tries))]
-        return tries
+    def _count_attempt(self, message: tuple[str, str, str]) -> int:
+        attempt = self._attempts[message] = self._attempts.get(message, 0) + 1
+        if len(self._attempts) > MAX_REMEMBERED_MESSAGES:
+            del self._attempts[next(iter(self._attempts))]
+        return attempt

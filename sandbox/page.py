@@ -1,4 +1,4 @@
-"""The page at `/`: what came last, the rules in force, and the recipients that misbehave."""
+"""The web page: latest messages, magic recipients, and rules in force."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.behaviour import MAGIC_MAILBOXES, MAGIC_NUMBERS
 from sandbox.received import Record
 
-EXCERPT_CHARACTERS = 200
+MAX_EXCERPT_CHARACTERS = 200
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -26,21 +26,20 @@ td { overflow-wrap: anywhere }
 .refused, .hung, .dropped { color: #a33 }
 </style>
 <h1>Postroom sandbox</h1>
-<p>Providers played for this machine: nothing that arrives here goes any further.
-<strong>$total</strong> taken, <strong>$distinct</strong> of them different
-(by Idempotency-Key or Message-ID). The latest first; as JSON at
-<a href="/received">/received</a>.</p>
+<p>Simulated providers: messages that arrive here are not sent on.
+<strong>$total</strong> delivered, <strong>$distinct</strong> of them distinct (by Idempotency-Key
+or Message-ID). Latest first. As JSON: <a href="/received">/received</a>.</p>
 <table>
-<tr><th>#<th>at (UTC)<th>kind<th>outcome<th>to<th>text
+<tr><th>#<th>time (UTC)<th>kind<th>outcome<th>to<th>text
 $records
 </table>
-<h2>Recipients that misbehave</h2>
+<h2>Magic recipients</h2>
 <table>
-<tr><th>recipient<th>the sandbox
+<tr><th>recipient<th>what happens
 $magic
 </table>
 <h2>Rules in force</h2>
-<p>Set with <code>PUT /control</code>, for example
+<p>Add one with <code>PUT /control</code>, for example
 <code>{"to": "+12025550123", "kind": "gateway", "do": {"status": 503}, "times": 2}</code>.</p>
 <ul>
 $rules
@@ -49,27 +48,25 @@ $rules
 """)
 
 
-def page(
+def render(
     latest: Sequence[Record], counts: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]
 ) -> str:
-    """The page as HTML, made of nothing but itself."""
-    numbers = [
-        (f"a number ending in {ending}", magic.says) for ending, magic in MAGIC_NUMBERS.items()
-    ]
-    mailboxes = [(f"{name}@anywhere", magic.says) for name, magic in MAGIC_MAILBOXES.items()]
+    """Return the page as HTML; it loads nothing else."""
+    magic = {f"a number ending in {digits}": magic for digits, magic in MAGIC_NUMBERS.items()}
+    magic |= {f"{name}@any domain": magic for name, magic in MAGIC_MAILBOXES.items()}
     return PAGE.substitute(
         total=counts["total"],
         distinct=counts["distinct"],
         records="\n".join(map(_record_row, latest)),
-        magic="\n".join(_row(*cells) for cells in numbers + mailboxes),
+        magic="\n".join(_row(name, entry.description) for name, entry in magic.items()),
         rules="\n".join(f"<li><code>{escape(str(rule))}</code>" for rule in rules) or "<li>none",
     )
 
 
 def _record_row(record: Record) -> str:
-    shown = record.as_json()
+    fields = record.as_json()
     text = " · ".join(
-        filter(None, (shown.get("subject"), shown.get("text") or shown.get("content")))
+        filter(None, (fields.get("subject"), fields.get("text") or fields.get("content")))
     )
     outcome = record.outcome if record.copy == 1 else f"{record.outcome} (copy {record.copy})"
     return _row(
@@ -78,7 +75,7 @@ def _record_row(record: Record) -> str:
         record.kind,
         outcome,
         ", ".join(record.recipients),
-        text[:EXCERPT_CHARACTERS],
+        text[:MAX_EXCERPT_CHARACTERS],
         css_class=record.outcome,
     )
 

@@ -1,6 +1,9 @@
-"""What it takes to play one HTTP provider: a `Provider`, in a file of its own, named in
-`sandbox/__main__.py`. Its `read` says what a request is; keeping, misbehaving and answering is
-the same for all (`sandbox/http_app.py`)."""
+"""The interface of a simulated HTTP provider.
+
+Each provider has its own module with a `Provider`, which is listed in `sandbox/server.py` or, if
+only tests use it, in `tests/doubles/__main__.py`. A provider only parses requests; recording,
+responding and failing are the same for all of them (`sandbox/http.py`).
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +12,13 @@ from typing import Any
 
 from sandbox.callbacks import CallbackRequest
 
-SHOWN_HEADERS = ("idempotency-key", "message-id", "content-type", "user-agent")
+RECORDED_HEADERS = ("idempotency-key", "message-id", "content-type", "user-agent")
 CREDENTIAL_HEADERS = ("authorization", "proxy-authorization", "x-ins-auth-key", "api-key")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """One HTTP request: `path` and `query` as sent, header names in lower case."""
+    """An HTTP request. `path` and `query` are as sent; header names are in lower case."""
 
     method: str
     path: str
@@ -23,16 +26,20 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
 
-    def shown_headers(self) -> dict[str, str]:
-        """The headers worth keeping; of credentials only that they were there."""
-        shown = {name: self.headers[name] for name in SHOWN_HEADERS if name in self.headers}
-        shown.update((name, "present") for name in CREDENTIAL_HEADERS if name in self.headers)
-        return shown
+    def recorded_headers(self) -> dict[str, str]:
+        """Return the headers to record. Credentials are replaced by the word `present`."""
+        recorded = {name: self.headers[name] for name in RECORDED_HEADERS if name in self.headers}
+        recorded.update((name, "present") for name in CREDENTIAL_HEADERS if name in self.headers)
+        return recorded
+
+    def media_type(self) -> str:
+        """Return the Content-Type in lower case, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP response."""
+@dataclass(slots=True)
+class Response:
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -40,45 +47,56 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def json_answer(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Answer:
-    """A response that carries `value` as JSON."""
-    return Answer(status, json.dumps(value).encode(), headers=headers or {})
+def json_response(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response with `value` as JSON."""
+    return Response(status, json.dumps(value).encode(), headers=headers or {})
 
 
-class AnsweredError(Exception):
-    """The request brings no message: it is answered with `answer`, in the provider's own shape."""
+class ResponseError(Exception):
+    """The request carries no message: respond with `response`, in the provider's own format."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
-class RefusedError(AnsweredError):
-    """The request is none that this provider takes; `{"error": …}` tells the client why."""
+class RefusedError(ResponseError):
+    """The request is not valid: respond with `{"error": …}`."""
 
     def __init__(self, status: int, error: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(json_answer(status, {"error": error}, headers))
+        super().__init__(json_response(status, {"error": error}, headers))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delivery:
-    """A message as a provider reads it from a request: to whom, under which key it might come
-    again, what to show of it, what to answer when it is taken, what changes at the provider then,
-    and the calls that follow."""
+    """A message that a provider has read from a request.
+
+    Attributes:
+        to: The recipient, by which rules and magic recipients are found.
+        key: The same for every attempt to send this message; None if attempts cannot be matched.
+        details: The fields to show in `/received`, JSON values only.
+        response: The response if the message is accepted.
+        on_accepted: Called after the message is accepted.
+        callbacks: Sent, in order, after the message is accepted.
+    """
 
     to: str
     key: str | None
     details: Mapping[str, Any]
-    answer: Answer
-    on_taken: Callable[[], object] = lambda: None
+    response: Response
+    on_accepted: Callable[[], object] = lambda: None
     callbacks: Sequence[CallbackRequest] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider: its kind in `/received` and `/control`, the path that it owns with all below
-    it, and how it reads a request: as a message, or (raises AnsweredError) as what brings none and
-    is answered at once."""
+    """A simulated provider.
+
+    Attributes:
+        kind: Its name in `/received` and `/control`.
+        path: The first segment of its paths, for example `/gateway`.
+        read: Reads a message from a request. Raises ResponseError if there is none in it.
+    """
 
     kind: str
     path: str

@@ -1,13 +1,13 @@
-"""What the sandbox received: kept in order of arrival, bounded in memory, counted exactly.
+"""Received messages: recorded in order of arrival, limited in memory, counted exactly.
 
-Each try of a client leaves a record with its outcome:
+Each attempt is recorded with its outcome:
 
-    accepted   taken and answered (at once or slowly)
-    dropped    taken, but the connection was closed without an answer
-    hung       read and never answered
-    refused    answered with an error
+    accepted   accepted with a response (at once or slowly)
+    dropped    accepted, but the connection was closed without a response
+    hung       read and never responded to
+    refused    responded to with an error
 
-`accepted` and `dropped` are what a provider would have delivered: only those count in `total`.
+A real provider would have delivered the accepted and the dropped ones: only they count in `total`.
 """
 
 import hashlib
@@ -21,22 +21,25 @@ from typing import Any, Literal, get_args
 
 Outcome = Literal["accepted", "dropped", "hung", "refused"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
-TAKEN = frozenset({"accepted", "dropped"})
+DELIVERED = frozenset({"accepted", "dropped"})
 
-TEXT_LIMIT_CHARACTERS = 4096
-RECORDS_LIMIT = 200_000
-MEMORY_LIMIT_BYTES = 128 * 1024 * 1024
-
-
-def cut(text: str) -> str:
-    """The part of a body that is kept."""
-    return text[:TEXT_LIMIT_CHARACTERS]
+MAX_TEXT_CHARACTERS = 4096
+MAX_RECORDS = 200_000
+MAX_MEMORY_BYTES = 128 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+def truncate(text: str) -> str:
+    """Return the part of a text that is recorded."""
+    return text[:MAX_TEXT_CHARACTERS]
+
+
+@dataclass(slots=True)
 class Record:
-    """One try. `copy` is 1 for the first arrival of a message and 2, 3 … for those that came
-    again; `details_json` holds the fields that only the provider's kind has."""
+    """One attempt.
+
+    `copy` is 1 for the first arrival of a message and 2, 3 … for repeated ones. `details_json`
+    holds the fields that depend on the kind of provider.
+    """
 
     seq: int
     kind: str
@@ -48,7 +51,7 @@ class Record:
     details_json: bytes
 
     def as_json(self) -> dict[str, Any]:
-        """The record as `GET /received` shows it; times in ISO 8601, UTC."""
+        """Return the record as `GET /received` shows it; times in ISO 8601, UTC."""
         return {
             "seq": self.seq,
             "kind": self.kind,
@@ -61,18 +64,18 @@ class Record:
 
 
 class Received:
-    """The records and their counts. For one event loop: it takes no lock."""
+    """The records and their counts. Not thread-safe."""
 
     def __init__(
-        self, records_limit: int = RECORDS_LIMIT, memory_limit_bytes: int = MEMORY_LIMIT_BYTES
+        self, max_records: int = MAX_RECORDS, max_memory_bytes: int = MAX_MEMORY_BYTES
     ) -> None:
-        self._records_limit = records_limit
-        self._memory_limit_bytes = memory_limit_bytes
+        self._max_records = max_records
+        self._max_memory_bytes = max_memory_bytes
         self._last_seq = 0
         self.clear()
 
     def clear(self) -> None:
-        """Forgets records and counts. Sequence numbers go on, so a reader's `after` stays true."""
+        """Delete all records and counts. Sequence numbers continue, so `after` stays valid."""
         self._records: deque[Record] = deque()
         self._bytes = 0
         self._copies: dict[bytes, int] = {}
@@ -88,45 +91,40 @@ class Received:
         key: str | None,
         details: Mapping[str, Any],
     ) -> None:
-        """Records one try. `key` tells copies of one message from other messages: the
-        Idempotency-Key or the Message-ID; without one every arrival is a message of its own."""
+        """Record one attempt.
+
+        `key`, the Idempotency-Key or the Message-ID, identifies copies of a message. Without it,
+        every arrival counts as a message of its own.
+        """
         self._last_seq += 1
         copy = 1
         self._by_outcome[outcome] += 1
-        if outcome in TAKEN:
+        if outcome in DELIVERED:
             copy = self._count_copy(kind, key, recipients)
             self._by_kind[kind] += 1
             self._distinct += copy == 1
         details_json = json.dumps(details).encode()
+        now = datetime.now(UTC)
         self._records.append(
-            Record(
-                self._last_seq,
-                kind,
-                outcome,
-                datetime.now(UTC),
-                recipients,
-                key,
-                copy,
-                details_json,
-            )
+            Record(self._last_seq, kind, outcome, now, recipients, key, copy, details_json)
         )
         self._bytes += len(details_json)
-        self._forget_oldest()
+        self._drop_oldest()
 
     def select(
         self,
         *,
         kind: str | None = None,
         to: str | None = None,
-        outcomes: frozenset[str] = TAKEN,
+        outcomes: frozenset[str] = DELIVERED,
         after: int = 0,
         limit: int = 1000,
     ) -> list[Record]:
-        """The first `limit` records past sequence number `after` that match, oldest first."""
+        """Return the first `limit` matching records after sequence number `after`, oldest first."""
         wanted = to.casefold() if to is not None else None
         matching = (
             record
-            for record in self._past(after)
+            for record in self._after(after)
             if record.outcome in outcomes
             and (kind is None or record.kind == kind)
             and (wanted is None or wanted in map(str.casefold, record.recipients))
@@ -134,11 +132,11 @@ class Received:
         return list(islice(matching, limit))
 
     def latest(self, limit: int) -> list[Record]:
-        """The last `limit` records of any outcome, newest first."""
+        """Return the last `limit` records of any outcome, newest first."""
         return list(islice(reversed(self._records), limit))
 
     def counts(self) -> dict[str, Any]:
-        """How many messages were taken, and how many different ones, since the last clear."""
+        """Return how many messages were delivered since the last clear, in total and distinct."""
         return {
             "total": self._by_kind.total(),
             "distinct": self._distinct,
@@ -146,14 +144,13 @@ class Received:
             "by_outcome": dict(self._by_outcome),
         }
 
-    def _past(self, after: int) -> Iterator[Record]:
+    def _after(self, after: int) -> Iterator[Record]:
         if not self._records:
             return iter(())
         return islice(self._records, max(0, after + 1 - self._records[0].seq), None)
 
     def _count_copy(self, kind: str, key: str | None, recipients: tuple[str, ...]) -> int:
-        """Counts by recipient too: a mail that goes on to the recipients an earlier try missed
-        carries the same Message-ID and is no copy."""
+        """Count per recipient: a mail sent again only to recipients refused before is no copy."""
         if key is None:
             return 1
         copy = 1
@@ -166,6 +163,6 @@ class Received:
             copy = max(copy, arrivals)
         return copy
 
-    def _forget_oldest(self) -> None:
-        while len(self._records) > self._records_limit or self._bytes > self._memory_limit_bytes:
+    def _drop_oldest(self) -> None:
+        while len(self._records) > self._max_records or self._bytes > self._max_memory_bytes:
             self._bytes -= len(self._records.popleft().details_json)

@@ -1,4 +1,4 @@
-"""The sandbox's command line and its HTTP and SMTP servers."""
+"""The command line of the sandbox, and its HTTP and SMTP servers."""
 
 import argparse
 import asyncio
@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from sandbox.api import API
 from sandbox.behaviour import Rules
 from sandbox.gateway import gateway
-from sandbox.http_app import HttpApp
-from sandbox.http_server import Connection
+from sandbox.http import HttpApp, HttpConnection
 from sandbox.provider import Provider
 from sandbox.received import Received
 from sandbox.smtp import KIND as SMTP_KIND
@@ -24,17 +23,17 @@ def sandbox_providers() -> list[Provider]:
     return [gateway(os.environ.get("POSTROOM_SANDBOX_KEY") or None), API, TWILIO]
 
 
-def run(providers: Sequence[Provider], description: str | None) -> None:
-    """Read the command line and serve `providers` and SMTP until SIGTERM or SIGINT."""
-    options = _options(description)
+def run(prog: str, description: str | None, providers: Sequence[Provider]) -> None:
+    """Parse the command line, then serve `providers` and SMTP until SIGTERM or SIGINT."""
+    options = _parse_arguments(prog, description)
     asyncio.run(
         _serve(providers, options.http_port, options.smtp_port, magic=options.magic_recipients)
     )
 
 
-def _options(description: str | None) -> argparse.Namespace:
+def _parse_arguments(prog: str, description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox",
+        prog=prog,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -44,22 +43,21 @@ def _options(description: str | None) -> argparse.Namespace:
             type=_port,
             metavar="N",
             default=os.environ.get(f"POSTROOM_SANDBOX_{protocol.upper()}_PORT", str(default)),
-            help="0 picks a free port",
+            help=f"port for {protocol.upper()}; 0 picks a free one (default: {default})",
         )
     parser.add_argument(
         "--no-magic-recipients",
         dest="magic_recipients",
         action="store_false",
-        help="accept messages to magic recipients like any other",
+        help="treat the recipients that fail by their name like any other",
     )
     return parser.parse_args()
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port. Use a number from 0 to 65535.")
+    return int(text)
 
 
 async def _serve(
@@ -75,11 +73,12 @@ async def _serve(
     rules = Rules([SMTP_KIND, *(provider.kind for provider in providers)], magic=magic)
     app = HttpApp(providers, received, rules)
     try:
-        http = await loop.create_server(lambda: Connection(app), host, http_port)
+        http = await loop.create_server(lambda: HttpConnection(app.handle), host, http_port)
         smtp = await loop.create_server(lambda: smtp_connection(received, rules), host, smtp_port)
     except OSError as error:
         sys.exit(f"sandbox: {error.strerror}")
 
+    # sandbox/client.py waits for this line and reads the ports from it.
     sys.stdout.write(f"sandbox ready: {_address('http', http)} {_address('smtp', smtp)}\n")
     sys.stdout.flush()
     await stop.wait()

@@ -1,4 +1,4 @@
-"""An SMTP server that takes any mail, with or without AUTH, and never passes it on."""
+"""An SMTP server that accepts any mail, with or without a login, and sends nothing on."""
 
 import asyncio
 import email
@@ -8,18 +8,18 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from sandbox.behaviour import AS_USUAL, Behaviour, Rules
-from sandbox.received import Outcome, Received, cut
+from sandbox.behaviour import NORMAL, Behaviour, Rules
+from sandbox.received import Outcome, Received, truncate
 
 KIND = "smtp"
-HEADERS_KEPT = 64
+MAX_HEADERS = 64
 
 
 def smtp_connection(received: Received, rules: Rules) -> SMTP:
-    """The protocol for one client; a protocol factory for `loop.create_server`."""
+    """Return the protocol for one client connection."""
     return SMTP(
         _Conversation(received, rules),
-        # aiosmtpd would otherwise look its own name up in the DNS for every client.
+        # Without a name, aiosmtpd looks up its own in the DNS for every client.
         hostname="sandbox",
         ident="Postroom sandbox",
         enable_SMTPUTF8=True,
@@ -29,19 +29,21 @@ def smtp_connection(received: Received, rules: Rules) -> SMTP:
 
 
 class _Conversation:
-    """The hooks that aiosmtpd calls, for one client. A recipient's behaviour is chosen at RCPT;
-    what it has to do at DATA waits in `_at_data`."""
+    """The hooks that aiosmtpd calls, for one client.
+
+    A recipient's behaviour is chosen at RCPT; the part that applies at DATA waits in `_at_data`.
+    """
 
     def __init__(self, received: Received, rules: Rules) -> None:
         self._received = received
         self._rules = rules
-        self._at_data = AS_USUAL
+        self._at_data = NORMAL
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if not envelope.rcpt_tos:
-            self._at_data = AS_USUAL
+            self._at_data = NORMAL
         behaviour = self._rules.choose(KIND, address, envelope.mail_from or "")
         if behaviour.drop == "before":
             await _hang_up(server)
@@ -49,7 +51,7 @@ class _Conversation:
             details = {"from": envelope.mail_from, "to": [address]}
             self._received.add(KIND, "refused", (address,), None, details)
             return await _refuse(server, behaviour, behaviour.status)
-        if behaviour is not AS_USUAL:
+        if behaviour is not NORMAL:
             self._at_data = behaviour
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
@@ -60,34 +62,34 @@ class _Conversation:
     ) -> str:
         behaviour = self._at_data
         if behaviour.status is not None:
-            self._keep(envelope, "refused")
+            self._record(envelope, "refused")
             return await _refuse(server, behaviour, behaviour.status)
         if behaviour.hang:
-            self._keep(envelope, "hung")
+            self._record(envelope, "hung")
             await _until_closed()
         if behaviour.drop == "after":
-            self._keep(envelope, "dropped")
+            self._record(envelope, "dropped")
             await _hang_up(server)
-        self._keep(envelope, "accepted")
+        self._record(envelope, "accepted")
         if behaviour.slow_seconds is not None:
             await asyncio.sleep(behaviour.slow_seconds)
         return "250 2.0.0 OK"
 
-    def _keep(self, envelope: Envelope, outcome: Outcome) -> None:
+    def _record(self, envelope: Envelope, outcome: Outcome) -> None:
         raw = envelope.original_content or b""
         message = email.message_from_bytes(raw, _class=EmailMessage, policy=email.policy.default)
         headers = {
-            name: cut("".join(value.splitlines()))
-            for name, value in list(message.raw_items())[:HEADERS_KEPT]
+            name: truncate("".join(value.splitlines()))
+            for name, value in list(message.raw_items())[:MAX_HEADERS]
         }
         key = next((v for name, v in headers.items() if name.lower() == "message-id"), None)
         details = {
             "from": envelope.mail_from,
             "to": list(envelope.rcpt_tos),
-            "subject": cut(message.get("subject", "")),
-            "text": cut(_text(message)),
+            "subject": truncate(message.get("subject", "")),
+            "text": truncate(_text(message)),
             "headers": headers,
-            "raw": cut(raw.decode(errors="replace")),
+            "raw": truncate(raw.decode(errors="replace")),
         }
         self._received.add(KIND, outcome, tuple(envelope.rcpt_tos), key, details)
 
@@ -110,7 +112,7 @@ async def _hang_up(server: SMTP) -> None:
 
 
 async def _until_closed() -> None:
-    """Waits for aiosmtpd, which cancels the conversation when its connection is gone."""
+    """Wait until aiosmtpd cancels this conversation, when its connection is closed."""
     await asyncio.get_running_loop().create_future()
 
 

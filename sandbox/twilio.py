@@ -1,16 +1,18 @@
-"""Twilio's Messages resource: `POST /twilio/2010-04-01/Accounts/{AccountSid}/Messages.json`, with
-HTTP Basic, a form, and Twilio's own errors (https://www.twilio.com/docs/messaging/api).
+"""Twilio's Messages resource: `POST /twilio/2010-04-01/Accounts/{AccountSid}/Messages.json`.
 
-The account: AccountSid ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, auth token
-0123456789abcdef0123456789abcdef; API key SKcccccccccccccccccccccccccccccccc, secret
-sandbox-api-key-secret; messaging service MGdddddddddddddddddddddddddddddddd. Any sender is its own.
+Authentication, form fields and errors are those of https://www.twilio.com/docs/messaging/api.
 
-A message with a StatusCallback is reported as queued, sent and delivered, each call signed with
-the auth token. Two numbers are never reached: +15005553003 (undelivered, 30003: out of reach) and
-+15005553005 (undelivered, 30005: no such number).
+The account has the AccountSid ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa with the auth token
+0123456789abcdef0123456789abcdef, the API key SKcccccccccccccccccccccccccccccccc with the secret
+sandbox-api-key-secret, and the messaging service MGdddddddddddddddddddddddddddddddd. It may send
+from any number.
 
-`POST /twilio/_inbound` has a message come in: JSON with `url`, the webhook to call, and any of
-Twilio's parameters (From, To, Body, OptOutType …) as text; `MediaUrl` is a list of addresses.
+A message with a StatusCallback is reported as queued, sent and delivered; each callback is signed
+with the auth token. Messages to two numbers are reported as undelivered: +15005553003 (error 30003,
+unreachable) and +15005553005 (error 30005, unknown number).
+
+`POST /twilio/_inbound` simulates an inbound message. Send JSON with `url`, the webhook to call, and
+any of Twilio's parameters (From, To, Body, OptOutType …) as strings; `MediaUrl` is a list of URLs.
 """
 
 import base64
@@ -27,14 +29,14 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sandbox.callbacks import CallbackRequest, call_back
-from sandbox.provider import AnsweredError, Delivery, Provider, Request, json_answer
-from sandbox.received import cut
+from sandbox.callbacks import CallbackRequest, send_callbacks
+from sandbox.provider import Delivery, Provider, Request, ResponseError, json_response
+from sandbox.received import truncate
 
 ACCOUNT_SID = "AC" + "a" * 32
-AUTH_TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - the sandbox's own, and public
+AUTH_TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - public on purpose: it protects nothing
 API_KEY_SID = "SK" + "c" * 32
-API_KEY_SECRET = "sandbox-api-key-secret"  # noqa: S105 - the same
+API_KEY_SECRET = "sandbox-api-key-secret"  # noqa: S105
 MESSAGING_SERVICE_SID = "MG" + "d" * 32
 IDENTITIES = (f"{ACCOUNT_SID}:{AUTH_TOKEN}", f"{API_KEY_SID}:{API_KEY_SECRET}")
 
@@ -46,8 +48,8 @@ SENDER = re.compile(r"\+?\d{3,15}|[A-Za-z0-9 +_&-]{1,11}")
 CHANNEL = re.compile(r"(whatsapp|messenger|rcs):(.+)")
 
 
-class Incoming(BaseModel):
-    """What is to come in: where to, which files, and Twilio's other parameters as they are."""
+class Inbound(BaseModel):
+    """An inbound message to simulate; extra fields are Twilio's parameters."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str]
@@ -58,7 +60,7 @@ class Incoming(BaseModel):
 
 def _read(request: Request) -> Delivery:
     if request.path == "/twilio/_inbound":
-        raise AnsweredError(json_answer(202, {"sid": _receive(request)}))
+        raise ResponseError(json_response(202, {"sid": _send_inbound(request)}))
     _check_access(request)
     given = parse_qs(request.body.decode(errors="replace"))
     form = {name: values[-1] for name, values in given.items()}
@@ -72,13 +74,13 @@ def _read(request: Request) -> Delivery:
         details={
             "to": form["To"],
             "from": form.get("From"),
-            "content": cut(form.get("Body", "")),
+            "content": truncate(form.get("Body", "")),
             "media": media,
-            "parameters": {name: cut(value) for name, value in form.items()},
+            "parameters": {name: truncate(value) for name, value in form.items()},
             "message_id": sid,
-            "headers": request.shown_headers(),
+            "headers": request.recorded_headers(),
         },
-        answer=json_answer(201, _resource(sid, form, media)),
+        response=json_response(201, _resource(sid, form, media)),
         callbacks=_status_callbacks(callback, sid, form) if callback else (),
     )
 
@@ -95,8 +97,7 @@ def _check_access(request: Request) -> None:
         raise _error(404, 20404, f"The requested resource {request.path} was not found")
     if request.method != "POST":
         raise _error(405, 20004, "Method not allowed")
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/x-www-form-urlencoded":
+    if request.media_type() != "application/x-www-form-urlencoded":
         raise _error(415, 20001, "Unsupported media type")
 
 
@@ -119,11 +120,11 @@ def _check_message(form: Mapping[str, str], media: Sequence[str]) -> None:
         raise _error(400, 21617, "The concatenated message body exceeds the 1600 character limit")
     if len(media) > 10:
         raise _error(400, 21623, "Number of media files exceeds allowed limit")
-    if not all(_is_address(url) for url in media):
+    if not all(_is_http_url(url) for url in media):
         raise _error(400, 21620, "Invalid media URL(s)")
     callback = form.get("StatusCallback")
     if callback is not None and not (
-        _is_address(callback) and "_" not in urlsplit(callback).netloc
+        _is_http_url(callback) and "_" not in urlsplit(callback).netloc
     ):
         raise _error(400, 21609, "The 'StatusCallback' URL is not a valid URL.")
     validity = form.get("ValidityPeriod", "36000")
@@ -139,19 +140,19 @@ def _check_sender(sender: str, channel: str | None) -> None:
         raise _error(400, 21212, f"The 'From' number {sender} is not a valid phone number")
 
 
-def _is_address(url: str) -> bool:
+def _is_http_url(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
-def _error(status: int, code: int, message: str) -> AnsweredError:
+def _error(status: int, code: int, message: str) -> ResponseError:
     more_info = f"https://www.twilio.com/docs/errors/{code}"
     body = {"code": code, "message": message, "more_info": more_info, "status": status}
-    return AnsweredError(json_answer(status, body))
+    return ResponseError(json_response(status, body))
 
 
 def _resource(sid: str, form: Mapping[str, str], media: Sequence[str]) -> dict[str, Any]:
-    """The message as Twilio shows it; a service picks the sender only later."""
+    """Return the message as Twilio shows it. A messaging service chooses the sender later."""
     uri = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{sid}"
     now = format_datetime(datetime.now(UTC))
     return {
@@ -182,7 +183,7 @@ def _status_callbacks(
     callback: str, sid: str, form: Mapping[str, str]
 ) -> tuple[CallbackRequest, ...]:
     error = UNDELIVERED.get(form["To"].rpartition(":")[2])
-    usual = {
+    common = {
         "AccountSid": ACCOUNT_SID,
         "ApiVersion": "2010-04-01",
         "From": form.get("From", "+15005550006"),
@@ -191,7 +192,7 @@ def _status_callbacks(
         "To": form["To"],
     }
     if "MessagingServiceSid" in form:
-        usual["MessagingServiceSid"] = form["MessagingServiceSid"]
+        common["MessagingServiceSid"] = form["MessagingServiceSid"]
     last = {"RawDlrDoneDate": f"{datetime.now(UTC):%y%m%d%H%M}"}
     if error:
         last["ErrorCode"] = error
@@ -201,18 +202,18 @@ def _status_callbacks(
         ("undelivered" if error else "delivered", last),
     )
     return tuple(
-        _signed(callback, {**usual, **extra, "MessageStatus": status, "SmsStatus": status})
+        _signed(callback, {**common, **extra, "MessageStatus": status, "SmsStatus": status})
         for status, extra in reports
     )
 
 
-def _receive(request: Request) -> str:
-    """Makes the call of a message that comes in, and returns its sid."""
+def _send_inbound(request: Request) -> str:
+    """Call the webhook with an inbound message and return its sid."""
     try:
-        wanted = Incoming.model_validate_json(request.body)
+        incoming = Inbound.model_validate_json(request.body)
     except ValidationError as error:
         raise _error(400, 20001, str(error)) from None
-    sid = ("MM" if wanted.media else "SM") + uuid4().hex
+    sid = ("MM" if incoming.media else "SM") + uuid4().hex
     parameters = {
         "AccountSid": ACCOUNT_SID,
         "ApiVersion": "2010-04-01",
@@ -223,20 +224,20 @@ def _receive(request: Request) -> str:
         "SmsMessageSid": sid,
         "SmsSid": sid,
         "SmsStatus": "received",
-        "NumMedia": str(len(wanted.media)),
+        "NumMedia": str(len(incoming.media)),
         "NumSegments": "1",
-        **wanted.__pydantic_extra__,
+        **incoming.__pydantic_extra__,
     }
-    for number, address in enumerate(wanted.media):
-        parameters[f"MediaUrl{number}"] = address
-        content_type = mimetypes.guess_type(address)[0] or "application/octet-stream"
+    for number, media_url in enumerate(incoming.media):
+        parameters[f"MediaUrl{number}"] = media_url
+        content_type = mimetypes.guess_type(media_url)[0] or "application/octet-stream"
         parameters[f"MediaContentType{number}"] = content_type
-    call_back(_signed(wanted.url, parameters))
+    send_callbacks(_signed(incoming.url, parameters))
     return parameters["MessageSid"]
 
 
 def _signed(url: str, parameters: Mapping[str, str]) -> CallbackRequest:
-    """https://www.twilio.com/docs/usage/webhooks/webhooks-security"""
+    """Sign a callback: https://www.twilio.com/docs/usage/webhooks/webhooks-security"""
     url = url.partition("#")[0]
     text = url + "".join(name + parameters[name] for name in sorted(parameters))
     digest = hmac.new(AUTH_TOKEN.encode(), text.encode(), hashlib.sha1).digest()

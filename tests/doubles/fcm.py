@@ -25,7 +25,7 @@ from pydantic import (
     ValidationError,
 )
 
-from sandbox.provider import Answer, AnsweredError, Delivery, Provider, Request, json_answer
+from sandbox.provider import Delivery, Provider, Request, Response, ResponseError, json_response
 from tests.doubles.google_accounts import ServiceAccount
 
 PROJECT = "sandbox-project"
@@ -103,18 +103,18 @@ def fcm() -> Provider:
             case "GET", "/fcm/service-account.json":
                 host = request.headers.get("host", "127.0.0.1")
                 key_file = account.key_file(f"http://{host}/fcm/token")
-                raise AnsweredError(json_answer(200, key_file))
+                raise ResponseError(json_response(200, key_file))
             case "POST", "/fcm/token":
-                raise AnsweredError(account.grant(request))
+                raise ResponseError(account.grant(request))
             case "DELETE", "/fcm/token":
                 account.revoke_tokens()
-                raise AnsweredError(json_answer(200, {}))
+                raise ResponseError(json_response(200, {}))
             case "POST", path if path.startswith("/fcm/v1/projects/"):
                 if not account.knows(request.headers.get("authorization", "")):
                     raise _error(401, "UNAUTHENTICATED", "Request had invalid credentials.")
                 return _delivery(request)
             case _:
-                raise AnsweredError(Answer(404, b"<title>Error 404</title>", "text/html"))
+                raise ResponseError(Response(404, b"<title>Error 404</title>", "text/html"))
 
     return Provider("fcm", "/fcm", read)
 
@@ -131,9 +131,9 @@ def _delivery(request: Request) -> Delivery:
         if to.startswith(f"{name}-"):
             raise _error(status, general, text, code)
     number = "fake_message_id" if send.validate_only else _message_number()
-    answer = json_answer(200, {"name": f"projects/{PROJECT}/messages/{number}"})
+    answer = json_response(200, {"name": f"projects/{PROJECT}/messages/{number}"})
     if send.validate_only:
-        raise AnsweredError(answer)
+        raise ResponseError(answer)
     return Delivery(
         to=to,
         key=None,
@@ -141,9 +141,9 @@ def _delivery(request: Request) -> Delivery:
             "to": to,
             "message": send.message.model_dump(exclude_unset=True),
             "message_id": number,
-            "headers": request.shown_headers(),
+            "headers": request.recorded_headers(),
         },
-        answer=answer,
+        response=answer,
     )
 
 
@@ -186,7 +186,7 @@ def _message_number() -> str:
     return f"0:{time.time_ns() // 1000}%{secrets.token_hex(8)}"
 
 
-def _invalid(text: str, violations: Sequence[tuple[str, str]]) -> AnsweredError:
+def _invalid(text: str, violations: Sequence[tuple[str, str]]) -> ResponseError:
     fields = [{"field": name, "description": description} for name, description in violations]
     detail = {"@type": BAD_REQUEST, "fieldViolations": fields}
     return _error(400, "INVALID_ARGUMENT", text, details=[detail])
@@ -198,8 +198,8 @@ def _error(
     text: str,
     code: str | None = None,
     details: Sequence[dict[str, Any]] = (),
-) -> AnsweredError:
+) -> ResponseError:
     """An error as of google.rpc.Status, with FCM's own code where it has one."""
     own = [{"@type": FCM_ERROR, "errorCode": code}] if code else []
     error = {"code": status, "message": text, "status": general, "details": [*own, *details]}
-    return AnsweredError(json_answer(status, {"error": error}))
+    return ResponseError(json_response(status, {"error": error}))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from sandbox.provider import Answer, AnsweredError, Request, json_answer
+from sandbox.provider import Request, Response, ResponseError, json_response
 
 AUDIENCE = "https://oauth2.googleapis.com/token"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -54,14 +54,14 @@ class ServiceAccount:
             "token_uri": token_uri,
         }
 
-    def grant(self, request: Request) -> Answer:
-        """A new token for the assertion that the request brings. Raises AnsweredError, with
+    def grant(self, request: Request) -> Response:
+        """A new token for the assertion that the request brings. Raises ResponseError, with
         Google's own texts, where that is none of ours."""
         self._check(request)
         token = f"ya29.{secrets.token_urlsafe(32)}"
         self._ends_at[token] = time.monotonic() + LIFETIME_SECONDS
         fields = {"access_token": token, "expires_in": LIFETIME_SECONDS, "token_type": "Bearer"}
-        return json_answer(200, fields)
+        return json_response(200, fields)
 
     def knows(self, authorization: str) -> bool:
         """Whether a header `Authorization` brings a token that is good."""
@@ -133,5 +133,5 @@ def _is_timely(issued_at: object, expires_at: object) -> bool:
     )
 
 
-def _refusal(error: str, description: str) -> AnsweredError:
-    return AnsweredError(json_answer(400, {"error": error, "error_description": description}))
+def _refusal(error: str, description: str) -> ResponseError:
+    return ResponseError(json_response(400, {"error": error, "error_description": description}))

@@ -14,14 +14,14 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sandbox.callbacks import CallbackRequest, call_back
+from sandbox.callbacks import CallbackRequest, send_callbacks
 from sandbox.provider import (
-    AnsweredError,
     Delivery,
     Provider,
     RefusedError,
     Request,
-    json_answer,
+    ResponseError,
+    json_response,
 )
 from tests.doubles.m2m_messages import Messages
 from tests.doubles.m2m_omnichannel import read_omnichannel
@@ -52,8 +52,8 @@ def m2m() -> Provider:
         if request.path.startswith(OMNICHANNEL + "/"):
             return read_omnichannel(request, request.path.removeprefix(OMNICHANNEL), messages)
         if request.path == "/m2m/_inbound":
-            call_back(_incoming(request))
-            raise AnsweredError(json_answer(202, {}))
+            send_callbacks(_incoming(request))
+            raise ResponseError(json_response(202, {}))
         raise RefusedError(404, "no such service")
 
     return Provider("m2m", "/m2m", read)

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from sandbox.provider import AnsweredError, Delivery, Request, json_answer
-from sandbox.received import cut
+from sandbox.provider import Delivery, Request, ResponseError, json_response
+from sandbox.received import truncate
 from tests.doubles.m2m_messages import LOGIN, PASSWORD, Messages
 
 # The numbers of the statuses of which M2M has the names. Pending is none of them: no event yet.
@@ -55,7 +55,7 @@ class _Inquiry(_Part):
 
 
 def read_omnichannel(request: Request, path: str, messages: Messages) -> Delivery:
-    """A call to `messages` as a delivery. Raises AnsweredError with the answer to an inquiry, or
+    """A call to `messages` as a delivery. Raises ResponseError with the answer to an inquiry, or
     with an error."""
     if path not in {"/messages", "/messages/info"}:
         raise _error(404, "no such resource")
@@ -70,7 +70,7 @@ def read_omnichannel(request: Request, path: str, messages: Messages) -> Deliver
     try:
         if path == "/messages/info":
             inquiry = _Inquiry.model_validate_json(request.body)
-            raise AnsweredError(json_answer(200, _events(inquiry.int_ids, messages)))
+            raise ResponseError(json_response(200, _events(inquiry.int_ids, messages)))
         return _message(request, _Call.model_validate_json(request.body), messages)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
@@ -85,7 +85,7 @@ def _message(request: Request, call: _Call, messages: Messages) -> Delivery:
     if not re.fullmatch("7[0-9]{10}", to.msisdn):
         # Each message has an outcome of its own; that of the call is success.
         answer |= {"internal_id": "0", "error_code": 1, "error_message": "incorrect msisdn"}
-        raise AnsweredError(json_answer(200, {"messages": [answer]}))
+        raise ResponseError(json_response(200, {"messages": [answer]}))
     message_id = str(messages.add(to.msisdn, naming, to.message_id))
     answer |= {"internal_id": message_id, "error_code": 0, "error_message": ""}
     return Delivery(
@@ -93,12 +93,12 @@ def _message(request: Request, call: _Call, messages: Messages) -> Delivery:
         key=to.message_id or None,
         details={
             "to": f"+{to.msisdn}",
-            "content": cut(message.content.short_text),
+            "content": truncate(message.content.short_text),
             "naming": naming,
             "message_id": message_id,
-            "headers": request.shown_headers(),
+            "headers": request.recorded_headers(),
         },
-        answer=json_answer(200, {"messages": [answer]}),
+        response=json_response(200, {"messages": [answer]}),
     )
 
 
@@ -128,5 +128,5 @@ def _events(ids: list[str], messages: Messages) -> dict[str, Any]:
     return {"events_info": found}
 
 
-def _error(status: int, message: str) -> AnsweredError:
-    return AnsweredError(json_answer(status, {"code": status, "message": message}))
+def _error(status: int, message: str) -> ResponseError:
+    return ResponseError(json_response(status, {"code": status, "message": message}))

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
-from sandbox.provider import Answer, AnsweredError, Delivery, RefusedError, Request
-from sandbox.received import cut
+from sandbox.provider import Delivery, RefusedError, Request, Response, ResponseError
+from sandbox.received import truncate
 from tests.doubles.m2m_messages import (
     API_KEY,
     BLACKLISTED,
@@ -37,14 +37,14 @@ NUMBERS = {"INCORRECT_PASSWORD": "103", "MSID_FORMAT_ERROR": "506"}
 
 
 def read_soap(request: Request, messages: Messages) -> Delivery:
-    """A SendMessage as a delivery. Raises AnsweredError with the answer to a GetMessagesStatus, or
+    """A SendMessage as a delivery. Raises ResponseError with the answer to a GetMessagesStatus, or
     with a fault."""
     if request.method != "POST":
         raise RefusedError(405, "POST only", {"Allow": "POST"})
     method, fields = _call(request)
     _check_identity(request, fields)
     if method == "GetMessagesStatus":
-        raise AnsweredError(_statuses(fields, messages))
+        raise ResponseError(_statuses(fields, messages))
     return _message(request, fields, messages)
 
 
@@ -102,16 +102,16 @@ def _message(request: Request, fields: Mapping[str, Element], messages: Messages
         key=None,
         details={
             "to": f"+{msid}",
-            "content": cut(text),
+            "content": truncate(text),
             "naming": naming,
             "message_id": str(message_id),
-            "headers": request.shown_headers(),
+            "headers": request.recorded_headers(),
         },
-        answer=_answer(200, result),
+        response=_answer(200, result),
     )
 
 
-def _statuses(fields: Mapping[str, Element], messages: Messages) -> Answer:
+def _statuses(fields: Mapping[str, Element], messages: Messages) -> Response:
     asked = list(fields.get("messageIDs", ()))
     if any(
         one.tag != f"{{{M2M}}}long" or not re.fullmatch("-?[0-9]{1,19}", one.text or "")
@@ -137,21 +137,21 @@ def _statuses(fields: Mapping[str, Element], messages: Messages) -> Answer:
     return _answer(200, response)
 
 
-def _fault(name: str) -> AnsweredError:
+def _fault(name: str) -> ResponseError:
     """What the service answers by name; its number only where that is known."""
     detail = Element(f"{{{SOAP}}}Detail")
     if name in NUMBERS:
         SubElement(detail, f"{{{M2M}/}}code").text = NUMBERS[name]
     SubElement(detail, f"{{{M2M}/}}description").text = name
-    return AnsweredError(_faulty(500, name, detail))
+    return ResponseError(_faulty(500, name, detail))
 
 
-def _illegible(why: str) -> AnsweredError:
+def _illegible(why: str) -> ResponseError:
     """What the framework below the service answers to a request that it cannot read."""
-    return AnsweredError(_faulty(400, f"Server was unable to read request. ---> {why}"))
+    return ResponseError(_faulty(400, f"Server was unable to read request. ---> {why}"))
 
 
-def _faulty(status: int, reason: str, detail: Element | None = None) -> Answer:
+def _faulty(status: int, reason: str, detail: Element | None = None) -> Response:
     fault = Element(f"{{{SOAP}}}Fault")
     SubElement(SubElement(fault, f"{{{SOAP}}}Code"), f"{{{SOAP}}}Value").text = "soap:Sender"
     text = SubElement(SubElement(fault, f"{{{SOAP}}}Reason"), f"{{{SOAP}}}Text")
@@ -162,11 +162,11 @@ def _faulty(status: int, reason: str, detail: Element | None = None) -> Answer:
     return _answer(status, fault)
 
 
-def _answer(status: int, content: Element) -> Answer:
+def _answer(status: int, content: Element) -> Response:
     envelope = Element(f"{{{SOAP}}}Envelope")
     SubElement(envelope, f"{{{SOAP}}}Body").append(content)
     ET.register_namespace("soap", SOAP)
-    return Answer(status, ET.tostring(envelope, "utf-8", xml_declaration=True), CONTENT_TYPE)
+    return Response(status, ET.tostring(envelope, "utf-8", xml_declaration=True), CONTENT_TYPE)
 
 
 def _name(element: Element) -> str:

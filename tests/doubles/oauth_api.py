@@ -12,12 +12,12 @@ from urllib.parse import parse_qs, unquote_plus
 
 from sandbox.api import read_delivery
 from sandbox.provider import (
-    AnsweredError,
     Delivery,
     Provider,
     RefusedError,
     Request,
-    json_answer,
+    ResponseError,
+    json_response,
 )
 
 CLIENT_ID = "sandbox:client"
@@ -37,10 +37,10 @@ def oauth_api() -> Provider:
             token = secrets.token_urlsafe()
             valid_until[token] = time.monotonic() + TOKEN_SECONDS
             fields = {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
-            raise AnsweredError(json_answer(200, fields, {"Cache-Control": "no-store"}))
+            raise ResponseError(json_response(200, fields, {"Cache-Control": "no-store"}))
         if path == "/token" and request.method == "DELETE":
             valid_until.clear()
-            raise AnsweredError(json_answer(200, {}))
+            raise ResponseError(json_response(200, {}))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or valid_until.get(token, 0) <= time.monotonic():
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}

@@ -21,17 +21,17 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sandbox.callbacks import CallbackRequest, call_back
+from sandbox.callbacks import CallbackRequest, send_callbacks
 from sandbox.provider import (
-    Answer,
-    AnsweredError,
     Delivery,
     Provider,
     RefusedError,
     Request,
-    json_answer,
+    Response,
+    ResponseError,
+    json_response,
 )
-from sandbox.received import cut
+from sandbox.received import truncate
 from tests.doubles.sba_orders import BankError, Order, Orders
 from tests.doubles.sba_requests import (
     CURRENCIES,
@@ -78,10 +78,10 @@ class _Bank:
 
     def read(self, request: Request) -> Delivery:
         if request.path == "/sba/_pay":
-            raise AnsweredError(self._pay(_read_json(request, "POST", _Payment)))
+            raise ResponseError(self._pay(_read_json(request, "POST", _Payment)))
         if request.path == "/sba/_webhook":
             self._webhook = _read_json(request, "PUT", _Webhook)
-            raise AnsweredError(json_answer(200, {}))
+            raise ResponseError(json_response(200, {}))
         door = REST if request.path.startswith(REST) else GATEWAY
         name = request.path.removeprefix(door)
         if name not in METHODS:
@@ -95,7 +95,7 @@ class _Bank:
                 return self._status(door, given)
             return self._move(door, name, given)
         except BankError as error:
-            raise AnsweredError(_answer(door, error.code, error.text)) from None
+            raise ResponseError(_answer(door, error.code, error.text)) from None
 
     def _register(
         self, request: Request, door: str, name: str, given: Mapping[str, Any]
@@ -123,7 +123,7 @@ class _Bank:
         page = f"http://{request.headers.get('host')}/sba/payment_ru.html?mdOrder={order.id}"
         said = {"orderId": order.id, "formUrl": page}
         # The older door says nothing of errors where there is none.
-        answer = json_answer(200, said) if door == REST else _answer(door, 0, "Success", said)
+        answer = json_response(200, said) if door == REST else _answer(door, 0, "Success", said)
         return self._delivery(name, given, order, answer, operation=None)
 
     def _status(self, door: str, given: Mapping[str, Any]) -> Delivery:
@@ -159,7 +159,7 @@ class _Bank:
         name: str,
         given: Mapping[str, Any],
         order: Order,
-        answer: Answer,
+        answer: Response,
         operation: str | None,
     ) -> Delivery:
         told = {key: value for key, value in given.items() if key not in IDENTITY}
@@ -169,17 +169,17 @@ class _Bank:
             details={
                 "to": order.number,
                 "method": name,
-                "content": cut(json.dumps(told, ensure_ascii=False)),
+                "content": truncate(json.dumps(told, ensure_ascii=False)),
                 "order_id": order.id,
             },
-            answer=answer,
-            on_taken=lambda: self._orders.put(order),
+            response=answer,
+            on_accepted=lambda: self._orders.put(order),
             callbacks=self._callbacks(order, operation, 1, given.get("amount"))
             if operation
             else (),
         )
 
-    def _pay(self, payment: _Payment) -> Answer:
+    def _pay(self, payment: _Payment) -> Response:
         try:
             order = self._orders.by_either(payment.order)
             if payment.outcome == "paid":
@@ -194,8 +194,8 @@ class _Bank:
         except BankError as error:
             raise RefusedError(409, error.text) from None
         self._orders.put(changed)
-        call_back(*self._callbacks(changed, operation, status, changed.amount))
-        return json_answer(200, {"orderId": changed.id, "orderStatus": changed.status})
+        send_callbacks(*self._callbacks(changed, operation, status, changed.amount))
+        return json_response(200, {"orderId": changed.id, "orderStatus": changed.status})
 
     def _callbacks(
         self, order: Order, operation: str, status: int, amount: object
@@ -227,9 +227,9 @@ def checksum(parameters: Mapping[str, str], key: bytes = CALLBACK_KEY) -> str:
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest().upper()
 
 
-def _answer(door: str, code: int, text: str, said: Mapping[str, Any] | None = None) -> Answer:
+def _answer(door: str, code: int, text: str, said: Mapping[str, Any] | None = None) -> Response:
     error_code = str(code) if door == REST else code
-    return json_answer(200, {"errorCode": error_code, "errorMessage": text, **(said or {})})
+    return json_response(200, {"errorCode": error_code, "errorMessage": text, **(said or {})})
 
 
 def _read_json(request: Request, method: str, model: type[M]) -> M:

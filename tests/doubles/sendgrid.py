@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sandbox.callbacks import call_back
-from sandbox.provider import Answer, AnsweredError, Delivery, Provider, Request, json_answer
-from sandbox.received import cut
+from sandbox.callbacks import send_callbacks
+from sandbox.provider import Delivery, Provider, Request, Response, ResponseError, json_response
+from sandbox.received import truncate
 from tests.doubles.sendgrid_requests import Incoming, Mail, Part, Webhooks
 from tests.doubles.sendgrid_webhooks import events, incoming
 
@@ -40,15 +40,15 @@ def sendgrid() -> Provider:
         match request.method, request.path:
             case "PUT", "/sendgrid/_webhook":
                 webhooks = _valid(Webhooks, request.body)
-                raise AnsweredError(json_answer(200, webhooks.model_dump()))
+                raise ResponseError(json_response(200, webhooks.model_dump()))
             case "POST", "/sendgrid/_inbound":
                 mail = _valid(Incoming, request.body)
                 envelope = mail.envelope.model_dump(by_alias=True)
                 if not webhooks.inbound_url:
                     raise _refused(400, "nobody asked for incoming mail", "inbound_url")
                 url = webhooks.inbound_url
-                call_back(incoming(url, mail.mime.encode(), envelope, raw=mail.raw))
-                raise AnsweredError(json_answer(202, {}))
+                send_callbacks(incoming(url, mail.mime.encode(), envelope, raw=mail.raw))
+                raise ResponseError(json_response(202, {}))
             case _, "/sendgrid/v3/mail/send":
                 _check_head(request)
                 return _take(_valid(Mail, request.body), webhooks.url)
@@ -76,9 +76,9 @@ def _take(mail: Mail, webhook: str) -> Delivery:
         to=mail.personalizations[0].to[0].email,
         key=named,
         details=_shown(mail, message_id),
-        answer=Answer(202, b"", headers={"X-Message-Id": message_id})
+        response=Response(202, b"", headers={"X-Message-Id": message_id})
         if delivered
-        else Answer(200, b""),
+        else Response(200, b""),
         callbacks=callbacks,
     )
 
@@ -96,7 +96,7 @@ def _check_head(request: Request) -> None:
     if len(request.body) > REQUEST_LIMIT_BYTES:
         # The limit is kept by the web server in front, which answers in its own way.
         page = b"<html><head><title>413 Request Entity Too Large</title></head></html>\r\n"
-        raise AnsweredError(Answer(413, page, "text/html"))
+        raise ResponseError(Response(413, page, "text/html"))
 
 
 def _valid(kind: type[P], body: bytes) -> P:
@@ -114,18 +114,18 @@ def _valid(kind: type[P], body: bytes) -> P:
             )
             for reason in error.errors(include_url=False, include_context=False)
         ]
-        raise AnsweredError(_errors(400, *problems)) from None
+        raise ResponseError(_errors(400, *problems)) from None
     except (ValueError, RecursionError):
         raise _refused(400, "Bad Request") from None
 
 
-def _refused(status: int, said: str, field: str | None = None) -> AnsweredError:
-    return AnsweredError(_errors(status, (said, field)))
+def _refused(status: int, said: str, field: str | None = None) -> ResponseError:
+    return ResponseError(_errors(status, (said, field)))
 
 
-def _errors(status: int, *problems: tuple[str, str | None]) -> Answer:
+def _errors(status: int, *problems: tuple[str, str | None]) -> Response:
     errors = [{"message": said, "field": field, "help": None} for said, field in problems]
-    return json_answer(status, {"errors": errors})
+    return json_response(status, {"errors": errors})
 
 
 def _shown(mail: Mail, message_id: str) -> dict[str, Any]:
@@ -136,9 +136,9 @@ def _shown(mail: Mail, message_id: str) -> dict[str, Any]:
         "personalizations": [one.model_dump() for one in mail.personalizations],
         "to": [mailbox.email for mailbox in mail.recipients()],
         "reply_to": mail.reply_to and mail.reply_to.model_dump(),
-        "subject": cut(mail.subject),
-        "text": cut(texts.get("text/plain", "")),
-        "html": cut(texts.get("text/html", "")),
+        "subject": truncate(mail.subject),
+        "text": truncate(texts.get("text/plain", "")),
+        "html": truncate(texts.get("text/html", "")),
         "attachments": [
             {
                 "filename": file.filename,

@@ -1,5 +1,4 @@
 from collections.abc import Callable, Iterator
-from email.message import EmailMessage
 
 import pytest
 import requests
@@ -8,7 +7,7 @@ from sandbox.client import RunningSandbox, running_sandbox
 from tests.doubles.webhook_listener import WebhookListener, running_listener
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sandbox_process() -> Iterator[RunningSandbox]:
     with running_sandbox(magic_recipients=True) as sandbox:
         yield sandbox
@@ -16,15 +15,16 @@ def sandbox_process() -> Iterator[RunningSandbox]:
 
 @pytest.fixture
 def sandbox(sandbox_process: RunningSandbox) -> RunningSandbox:
+    """A sandbox with magic recipients that has received nothing yet."""
     sandbox_process.clear()
     return sandbox_process
 
 
 @pytest.fixture
 def post(sandbox: RunningSandbox) -> Callable[..., requests.Response]:
-    """Posts a message to the gateway, as a provider's client would."""
+    """Send a message to the gateway."""
 
-    def _post(
+    def post(
         to: str = "+12025550123", content: str = "Hello", *, key: str | None = None
     ) -> requests.Response:
         return sandbox.session.post(
@@ -34,18 +34,7 @@ def post(sandbox: RunningSandbox) -> Callable[..., requests.Response]:
             timeout=30,
         )
 
-    return _post
-
-
-@pytest.fixture
-def mail() -> EmailMessage:
-    message = EmailMessage()
-    message["From"] = "Shop <shop@example.com>"
-    message["To"] = "ann@example.org"
-    message["Subject"] = "Grüße"
-    message["Message-ID"] = "<1@example.com>"
-    message.set_content("Guten Tag\n")
-    return message
+    return post
 
 
 @pytest.fixture
