@@ -11,4 +11,8 @@ from tests.doubles.sba import SBA
 from tests.doubles.sendgrid import sendgrid
 
 if __name__ == "__main__":
-    run([*sandbox_providers(), fcm(), m2m(), oauth_api(), SBA, sendgrid()], __doc__)
+    run(
+        "python -m tests.doubles",
+        __doc__,
+        [*sandbox_providers(), fcm(), m2m(), oauth_api(), SBA, sendgrid()],
+    )

@@ -1,12 +1,11 @@
 """Firebase Cloud Messaging, HTTP v1, for the project `PROJECT`.
 
-    GET    /fcm/service-account.json      a key for it, as Google's console hands it out
-    POST   /fcm/token                     takes what that key signed, gives out a token for an hour
+    GET    /fcm/service-account.json    the key file of a service account, new at each start
+    POST   /fcm/token                   exchange an assertion signed with that key for a token
+    DELETE /fcm/token                   revoke all tokens
     POST   /fcm/v1/projects/<project>/messages:send
-    DELETE /fcm/token                     revokes all
 
-Every start makes a new key. A registration token that begins with a name of `MAGIC_TOKENS` and a
-hyphen is answered with that error, as of
+A registration token that starts with a name in `MAGIC_TOKENS` and a hyphen gets that error. Errors:
 https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
 """
 
@@ -43,7 +42,7 @@ REGISTRATION_TOKEN = re.compile(r"[A-Za-z0-9_:-]{8,4096}")
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
-# Status, its name, FCM's own code and the text.
+# HTTP status, google.rpc status, FCM error code, message.
 MAGIC_TOKENS = {
     "unregistered": (404, "NOT_FOUND", "UNREGISTERED", "Requested entity was not found."),
     "sender-id-mismatch": (403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH", "SenderId mismatch"),
@@ -83,9 +82,15 @@ class _Message(_Fields):
     fcm_options: dict[str, Any] = {}
 
     def size_bytes(self) -> int:
-        """What of it every device is sent, without the quotes and braces around it."""
-        shown = self.notification
-        texts = [shown.title, shown.body, shown.image, *self.data, *self.data.values()]
+        """Return the size of the part that is sent to a device, without JSON syntax."""
+        notification = self.notification
+        texts = [
+            notification.title,
+            notification.body,
+            notification.image,
+            *self.data,
+            *self.data.values(),
+        ]
         return sum(len(text.encode()) for text in texts)
 
 
@@ -95,7 +100,7 @@ class _Send(_Fields):
 
 
 def fcm() -> Provider:
-    """The API and its token endpoint."""
+    """Return FCM with its token endpoint."""
     account = ServiceAccount(PROJECT, SCOPES)
 
     def read(request: Request) -> Delivery:
@@ -110,7 +115,7 @@ def fcm() -> Provider:
                 account.revoke_tokens()
                 raise ResponseError(json_response(200, {}))
             case "POST", path if path.startswith("/fcm/v1/projects/"):
-                if not account.knows(request.headers.get("authorization", "")):
+                if not account.is_authorized(request.headers.get("authorization", "")):
                     raise _error(401, "UNAUTHENTICATED", "Request had invalid credentials.")
                 return _delivery(request)
             case _:
@@ -148,8 +153,7 @@ def _delivery(request: Request) -> Delivery:
 
 
 def _read(request: Request) -> _Send:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if request.media_type() != "application/json":
         raise _error(400, "INVALID_ARGUMENT", "Invalid content type: expected application/json")
     try:
         send = _Send.model_validate_json(request.body)
@@ -166,7 +170,7 @@ def _read(request: Request) -> _Send:
 
 
 def _target(message: _Message) -> str:
-    """Whom it goes to, as the sandbox shows it."""
+    """Return the recipient as the sandbox records it."""
     token = message.token or message.fid
     targets = [token, message.topic, message.condition]
     if sum(target is not None for target in targets) != 1 or (message.token and message.fid):
@@ -199,7 +203,7 @@ def _error(
     code: str | None = None,
     details: Sequence[dict[str, Any]] = (),
 ) -> ResponseError:
-    """An error as of google.rpc.Status, with FCM's own code where it has one."""
+    """Return a google.rpc.Status error, with FCM's own error code if there is one."""
     own = [{"@type": FCM_ERROR, "errorCode": code}] if code else []
     error = {"code": status, "message": text, "status": general, "details": [*own, *details]}
     return ResponseError(json_response(status, {"error": error}))

@@ -1,4 +1,4 @@
-"""Google service accounts: a key as it is handed out, and what it signs for (RFC 7523)."""
+"""Google service accounts: key files, and tokens for the assertions they sign (RFC 7523)."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ SKEW_SECONDS = 300
 
 
 class ServiceAccount:
-    """A service account with one key, made when it is first asked for, and its tokens."""
+    """A service account with one key, created on first use, and its tokens."""
 
     key_id = "sandbox-key"
 
@@ -32,14 +32,14 @@ class ServiceAccount:
         self.project = project
         self.email = f"postroom@{project}.iam.gserviceaccount.com"
         self._scopes = scopes
-        self._ends_at: dict[str, float] = {}
+        self._expires_at: dict[str, float] = {}
 
     @cached_property
     def _key(self) -> rsa.RSAPrivateKey:
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     def key_file(self, token_uri: str) -> dict[str, str]:
-        """The key file."""
+        """Return the key file."""
         private_key = self._key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -55,34 +55,34 @@ class ServiceAccount:
         }
 
     def grant(self, request: Request) -> Response:
-        """A new token for the assertion that the request brings. Raises ResponseError, with
-        Google's own texts, where that is none of ours."""
+        """Issue a token for the assertion in the request.
+
+        Raises:
+            ResponseError: The assertion is not valid; with Google's error texts.
+        """
         self._check(request)
         token = f"ya29.{secrets.token_urlsafe(32)}"
-        self._ends_at[token] = time.monotonic() + LIFETIME_SECONDS
+        self._expires_at[token] = time.monotonic() + LIFETIME_SECONDS
         fields = {"access_token": token, "expires_in": LIFETIME_SECONDS, "token_type": "Bearer"}
         return json_response(200, fields)
 
-    def knows(self, authorization: str) -> bool:
-        """Whether a header `Authorization` brings a token that is good."""
+    def is_authorized(self, authorization: str) -> bool:
+        """Return whether this Authorization header has a valid token."""
         scheme, _, token = authorization.partition(" ")
-        return scheme.lower() == "bearer" and self._ends_at.get(token, 0) > time.monotonic()
+        return scheme.lower() == "bearer" and self._expires_at.get(token, 0) > time.monotonic()
 
     def revoke_tokens(self) -> None:
-        """Let no token be good that was given out so far."""
-        self._ends_at.clear()
+        """Revoke all tokens issued so far."""
+        self._expires_at.clear()
 
     def _check(self, request: Request) -> None:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         form = parse_qs(request.body.decode(errors="replace"))
-        if media_type != "application/x-www-form-urlencoded" or form.get("grant_type") != [
-            GRANT_TYPE
-        ]:
-            raise _refusal(
-                "unsupported_grant_type", f"Invalid grant_type: {form.get('grant_type')}"
-            )
+        is_form = request.media_type() == "application/x-www-form-urlencoded"
+        if not is_form or form.get("grant_type") != [GRANT_TYPE]:
+            text = f"Invalid grant_type: {form.get('grant_type')}"
+            raise _refusal("unsupported_grant_type", text)
         try:
-            header, claims = verified(form.get("assertion", [""])[0], self._key.public_key())
+            header, claims = verify(form.get("assertion", [""])[0], self._key.public_key())
         except InvalidSignature:
             raise _refusal("invalid_grant", "Invalid JWT Signature.") from None
         if header.get("kid") != self.key_id:
@@ -91,19 +91,23 @@ class ServiceAccount:
             raise _refusal("invalid_grant", "Invalid grant: account not found")
         if claims.get("aud") != AUDIENCE:
             raise _refusal("invalid_grant", "Invalid JWT: Failed audience check.")
-        if not _is_timely(claims.get("iat"), claims.get("exp")):
+        if not _is_current(claims.get("iat"), claims.get("exp")):
             raise _refusal(
                 "invalid_grant",
                 "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable "
                 "timeframe. Check your iat and exp values in the JWT claim.",
             )
-        asked = str(claims.get("scope", "")).split()
-        if not asked or not self._scopes.issuperset(asked):
+        scopes = str(claims.get("scope", "")).split()
+        if not scopes or not self._scopes.issuperset(scopes):
             raise _refusal("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
 
 
-def verified(assertion: str, key: rsa.RSAPublicKey) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a JWT signed with RS256. Raises InvalidSignature."""
+def verify(assertion: str, key: rsa.RSAPublicKey) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return header and claims of a JWT signed with RS256.
+
+    Raises:
+        InvalidSignature: The token is not a JWT signed with this key.
+    """
     signing_input, _, signature = assertion.rpartition(".")
     try:
         key.verify(_decoded(signature), signing_input.encode(), padding.PKCS1v15(), SHA256())
@@ -116,13 +120,13 @@ def verified(assertion: str, key: rsa.RSAPublicKey) -> tuple[dict[str, Any], dic
 
 
 def _decoded(part: str) -> bytes:
-    """Base64url without its padding (RFC 7515, 2)."""
+    """Decode base64url without padding (RFC 7515, 2)."""
     if "=" in part:
         raise binascii.Error("padded")
     return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
 
 
-def _is_timely(issued_at: object, expires_at: object) -> bool:
+def _is_current(issued_at: object, expires_at: object) -> bool:
     if not isinstance(issued_at, int) or not isinstance(expires_at, int):
         return False
     now = time.time()

@@ -1,12 +1,13 @@
-"""MTS, with both services through which it takes SMS: M2M at `/m2m/m2m_api.asmx`
-(`tests/doubles/m2m_soap.py`) and Marketolog's HTTP API at `/m2m/http-api/v1`
-(`tests/doubles/m2m_omnichannel.py`).
+"""MTS with both of its SMS services.
 
-The account: API key sandbox-m2m-api-key, or login gw_login with the password gw_password. It has
-+79990000410 on its blacklist, and +79990000301 is never reached.
+    /m2m/m2m_api.asmx    M2M over SOAP (tests/doubles/m2m_soap.py)
+    /m2m/http-api/v1     Marketolog's HTTP API (tests/doubles/m2m_omnichannel.py)
 
-`POST /m2m/_inbound` has a message come in: JSON with `url`, the webhook to call, `msid` and
-`message`; with `login` and `password` where the webhook asks for Basic credentials.
+The account has the API key sandbox-m2m-api-key, and the login gw_login with the password
+gw_password. +79990000410 is on its blacklist; messages to +79990000301 are not delivered.
+
+`POST /m2m/_inbound` simulates an inbound message. Send JSON with `url`, the webhook to call, `msid`
+and `message`, and `login` and `password` if the webhook requires HTTP Basic authentication.
 """
 
 import base64
@@ -30,8 +31,8 @@ from tests.doubles.m2m_soap import read_soap
 OMNICHANNEL = "/m2m/http-api/v1"
 
 
-class Incoming(BaseModel):
-    """A message that is to come in."""
+class Inbound(BaseModel):
+    """An inbound message to simulate."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,7 +44,7 @@ class Incoming(BaseModel):
 
 
 def m2m() -> Provider:
-    """MTS, with an account that has sent nothing yet."""
+    """Return MTS, with an account that has sent nothing yet."""
     messages = Messages()
 
     def read(request: Request) -> Delivery:
@@ -52,24 +53,24 @@ def m2m() -> Provider:
         if request.path.startswith(OMNICHANNEL + "/"):
             return read_omnichannel(request, request.path.removeprefix(OMNICHANNEL), messages)
         if request.path == "/m2m/_inbound":
-            send_callbacks(_incoming(request))
+            send_callbacks(_inbound_callback(request))
             raise ResponseError(json_response(202, {}))
-        raise RefusedError(404, "no such service")
+        raise RefusedError(404, "no such service. Use m2m_api.asmx or http-api/v1.")
 
     return Provider("m2m", "/m2m", read)
 
 
-def _incoming(request: Request) -> CallbackRequest:
+def _inbound_callback(request: Request) -> CallbackRequest:
     if request.method != "POST":
-        raise RefusedError(405, "POST only", {"Allow": "POST"})
+        raise RefusedError(405, "method not allowed. Use POST.", {"Allow": "POST"})
     try:
-        incoming = Incoming.model_validate_json(request.body)
+        inbound = Inbound.model_validate_json(request.body)
     except ValidationError as invalid:
         raise RefusedError(400, str(invalid.errors(include_url=False)[0]["msg"])) from None
     headers = {}
-    if incoming.login is not None:
-        pair = f"{incoming.login}:{incoming.password}".encode()
+    if inbound.login is not None:
+        pair = f"{inbound.login}:{inbound.password}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    query = urlencode({"msid": incoming.msid, "message": incoming.message})
-    separator = "&" if urlsplit(incoming.url).query else "?"
-    return CallbackRequest(f"{incoming.url}{separator}{query}", headers=headers, method="GET")
+    query = urlencode({"msid": inbound.msid, "message": inbound.message})
+    separator = "&" if urlsplit(inbound.url).query else "?"
+    return CallbackRequest(f"{inbound.url}{separator}{query}", headers=headers, method="GET")

@@ -1,4 +1,4 @@
-"""The account at MTS that the sandbox plays, and what became of its messages."""
+"""The simulated MTS account and the statuses of its messages."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -13,14 +13,13 @@ UNDELIVERABLE = "79990000301"
 BLACKLISTED = "79990000410"
 
 MAX_TEXT_CHARACTERS = 1000
-MESSAGES_REMEMBERED = 100_000
+MAX_MESSAGES = 100_000
 MOSCOW = timezone(timedelta(hours=3))
 
 
 @dataclass
 class Sent:
-    """A message and the statuses it has had, by the names of the M2M service, oldest first, each
-    with its time."""
+    """A message with its statuses so far (M2M names) and their times, oldest first."""
 
     msid: str
     naming: str
@@ -29,27 +28,30 @@ class Sent:
 
 
 class Messages:
-    """The messages of the account. Each inquiry finds a message one step further: Pending, Sent,
-    then Delivered, or NotDelivered for `UNDELIVERABLE`."""
+    """The messages of the account.
+
+    Each query advances a message by one status: Pending, Sent, then Delivered, or NotDelivered for
+    the number `UNDELIVERABLE`.
+    """
 
     def __init__(self) -> None:
         self._ids = count(2648)
         self._sent: OrderedDict[int, Sent] = OrderedDict()
 
     def add(self, msid: str, naming: str, client_id: str = "") -> int:
-        """Takes a message and returns the id it gets."""
+        """Add a message and return its id."""
         message_id = next(self._ids)
         self._sent[message_id] = Sent(msid, naming, client_id)
-        if len(self._sent) > MESSAGES_REMEMBERED:
+        if len(self._sent) > MAX_MESSAGES:
             self._sent.popitem(last=False)
         return message_id
 
-    def knows(self, message_id: int) -> bool:
-        """Whether a message got this id."""
+    def has(self, message_id: int) -> bool:
+        """Return whether there is a message with this id."""
         return message_id in self._sent
 
-    def ask(self, message_id: int) -> Sent:
-        """The message, moved on by one step. Raises KeyError."""
+    def advance(self, message_id: int) -> Sent:
+        """Advance a message by one status and return it. Raises KeyError if there is none."""
         sent = self._sent[message_id]
         end = "NotDelivered" if sent.msid == UNDELIVERABLE else "Delivered"
         steps = ("Pending", "Sent", end)

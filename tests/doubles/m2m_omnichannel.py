@@ -1,5 +1,6 @@
-"""The HTTP API of MTS Marketolog at `/m2m/http-api/v1`: `messages` and `messages/info`, JSON with
-Basic credentials. Of the calls with many messages or recipients it takes those with one alone.
+"""The HTTP API of MTS Marketolog at `/m2m/http-api/v1`: `messages` and `messages/info`.
+
+Only requests with a single message and recipient are supported.
 
 https://support.mts.ru/mts_marketolog/rassilki-po-svoei-baze-pro-i-api-k-nim/dokumentatsiya-rest-api
 """
@@ -15,7 +16,7 @@ from sandbox.provider import Delivery, Request, ResponseError, json_response
 from sandbox.received import truncate
 from tests.doubles.m2m_messages import LOGIN, PASSWORD, Messages
 
-# The numbers of the statuses of which M2M has the names. Pending is none of them: no event yet.
+# Status codes by M2M name. A pending message has no event yet.
 NUMBERS = {"Sent": 200, "Delivered": 300, "NotDelivered": 301}
 
 
@@ -45,45 +46,48 @@ class _Options(_Part):
     from_: _From = Field(alias="from")
 
 
-class _Call(_Part):
+class _SendRequest(_Part):
     messages: list[_Message] = Field(min_length=1, max_length=1)
     options: _Options
 
 
-class _Inquiry(_Part):
+class _InfoRequest(_Part):
     int_ids: list[StrictStr] = Field(min_length=1)
 
 
 def read_omnichannel(request: Request, path: str, messages: Messages) -> Delivery:
-    """A call to `messages` as a delivery. Raises ResponseError with the answer to an inquiry, or
-    with an error."""
+    """Read a message from a request to `messages`.
+
+    Raises:
+        ResponseError: With the response to `messages/info`, or an error.
+    """
     if path not in {"/messages", "/messages/info"}:
         raise _error(404, "no such resource")
     if request.method != "POST":
-        raise _error(405, "POST only")
+        raise _error(405, "method not allowed. Use POST.")
     expected = "Basic " + base64.b64encode(f"{LOGIN}:{PASSWORD}".encode()).decode()
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(given.encode(), expected.encode()):
         raise _error(401, "wrong or missing credentials")
-    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+    if request.media_type() != "application/json":
         raise _error(415, "expected application/json")
     try:
         if path == "/messages/info":
-            inquiry = _Inquiry.model_validate_json(request.body)
-            raise ResponseError(json_response(200, _events(inquiry.int_ids, messages)))
-        return _message(request, _Call.model_validate_json(request.body), messages)
+            info = _InfoRequest.model_validate_json(request.body)
+            raise ResponseError(json_response(200, _events(info.int_ids, messages)))
+        return _message(request, _SendRequest.model_validate_json(request.body), messages)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise _error(400, f"{where}: {first['msg']}") from None
 
 
-def _message(request: Request, call: _Call, messages: Messages) -> Delivery:
-    [message], naming = call.messages, call.options.from_.sms_address
+def _message(request: Request, send: _SendRequest, messages: Messages) -> Delivery:
+    [message], naming = send.messages, send.options.from_.sms_address
     [to] = message.to
     answer: dict[str, Any] = {"message_id": to.message_id, "msisdn": to.msisdn}
     if not re.fullmatch("7[0-9]{10}", to.msisdn):
-        # Each message has an outcome of its own; that of the call is success.
+        # An error of one message is reported within a successful response.
         answer |= {"internal_id": "0", "error_code": 1, "error_message": "incorrect msisdn"}
         raise ResponseError(json_response(200, {"messages": [answer]}))
     message_id = str(messages.add(to.msisdn, naming, to.message_id))
@@ -103,11 +107,11 @@ def _message(request: Request, call: _Call, messages: Messages) -> Delivery:
 
 
 def _events(ids: list[str], messages: Messages) -> dict[str, Any]:
-    """All events so far of those that are known."""
-    known = [one for one in ids if re.fullmatch("[0-9]{1,19}", one) and messages.knows(int(one))]
+    """Return all events so far of the messages that exist."""
+    known = [one for one in ids if re.fullmatch("[0-9]{1,19}", one) and messages.has(int(one))]
     found = []
     for one in known:
-        sent = messages.ask(int(one))
+        sent = messages.advance(int(one))
         events = [
             {
                 "status": NUMBERS[status],

@@ -1,8 +1,8 @@
-"""The service M2M of MTS Communicator at `/m2m/m2m_api.asmx`: SendMessage and GetMessagesStatus
-over SOAP 1.2, as its description has them (https://api.mcommunicator.ru/m2m/m2m_api.asmx?WSDL).
+"""The M2M service of MTS Communicator at `/m2m/m2m_api.asmx`.
 
-Everything in the envelope is checked: namespaces, the names and the order of elements, who asks,
-the number, the text. What the service has a name for is answered with a fault of that name.
+It has SendMessage and GetMessagesStatus over SOAP 1.2, as described in
+https://api.mcommunicator.ru/m2m/m2m_api.asmx?WSDL. Namespaces, element names and their order,
+credentials, number and text are checked; errors are faults with the service's own names.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ M2M = "http://mcommunicator.ru/M2M"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 CONTENT_TYPE = "application/soap+xml; charset=utf-8"
 
-# The order is a part of the description; all of them may be absent.
+# Elements must be in this order; all are optional in the WSDL.
 ELEMENTS = {
     "SendMessage": ["msid", "message", "naming", "login", "password"],
     "GetMessagesStatus": ["messageIDs", "login", "password"],
@@ -37,10 +37,13 @@ NUMBERS = {"INCORRECT_PASSWORD": "103", "MSID_FORMAT_ERROR": "506"}
 
 
 def read_soap(request: Request, messages: Messages) -> Delivery:
-    """A SendMessage as a delivery. Raises ResponseError with the answer to a GetMessagesStatus, or
-    with a fault."""
+    """Read a message from a SendMessage request.
+
+    Raises:
+        ResponseError: With the response to GetMessagesStatus, or a fault.
+    """
     if request.method != "POST":
-        raise RefusedError(405, "POST only", {"Allow": "POST"})
+        raise RefusedError(405, "method not allowed. Use POST.", {"Allow": "POST"})
     method, fields = _call(request)
     _check_identity(request, fields)
     if method == "GetMessagesStatus":
@@ -49,21 +52,21 @@ def read_soap(request: Request, messages: Messages) -> Delivery:
 
 
 def _call(request: Request) -> tuple[str, Mapping[str, Element]]:
-    """The name of the method and its elements by name."""
+    """Return the name of the method and its elements by name."""
     media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     if media_type != "application/soap+xml" or "charset=utf-8" not in parameters:
-        raise RefusedError(415, "expected application/soap+xml; charset=utf-8")
+        raise RefusedError(415, "content-type: expected application/soap+xml; charset=utf-8")
     try:
         envelope = ET.fromstring(request.body)
     except ET.ParseError:
-        raise _illegible("no well-formed XML") from None
+        raise _unreadable("not well-formed XML") from None
     body = list(envelope)
     if envelope.tag != f"{{{SOAP}}}Envelope" or [part.tag for part in body] != [f"{{{SOAP}}}Body"]:
-        raise _illegible("no SOAP 1.2 envelope with a body")
+        raise _unreadable("not a SOAP 1.2 envelope with a body")
     calls = list(body[0])
     method = _name(calls[0]) if len(calls) == 1 else ""
     if method not in ELEMENTS:
-        raise _illegible("the body holds no single method of this service")
+        raise _unreadable("the body is not a single method of this service")
     given = [_name(child) for child in calls[0]]
     if given != [name for name in ELEMENTS[method] if name in given]:
         raise _fault("MESSAGE_FORMAT_ERROR")
@@ -74,13 +77,13 @@ def _check_identity(request: Request, fields: Mapping[str, Element]) -> None:
     authorization = request.headers.get("authorization")
     md5 = hashlib.md5(PASSWORD.encode(), usedforsecurity=False).hexdigest()
     pair = (_text(fields, "login"), _text(fields, "password"))
-    known = (
+    is_authorized = (
         pair == (LOGIN, md5)
         if authorization is None
         else hmac.compare_digest(authorization.encode(), f"Bearer {API_KEY}".encode())
         and not {"login", "password"} & set(fields)
     )
-    if not known:
+    if not is_authorized:
         raise _fault("INCORRECT_PASSWORD")
 
 
@@ -107,24 +110,24 @@ def _message(request: Request, fields: Mapping[str, Element], messages: Messages
             "message_id": str(message_id),
             "headers": request.recorded_headers(),
         },
-        response=_answer(200, result),
+        response=_soap_response(200, result),
     )
 
 
 def _statuses(fields: Mapping[str, Element], messages: Messages) -> Response:
-    asked = list(fields.get("messageIDs", ()))
+    items = list(fields.get("messageIDs", ()))
     if any(
         one.tag != f"{{{M2M}}}long" or not re.fullmatch("-?[0-9]{1,19}", one.text or "")
-        for one in asked
+        for one in items
     ):
-        raise _illegible("messageIDs holds what is no long")
-    ids = [int(one.text or "") for one in asked]
-    if not ids or not all(messages.knows(one) for one in ids):
+        raise _unreadable("messageIDs has an item that is not a long")
+    ids = [int(one.text or "") for one in items]
+    if not ids or not all(messages.has(one) for one in ids):
         raise _fault("WRONG_ID")
     response = Element(f"{{{M2M}}}GetMessagesStatusResponse")
     result = SubElement(response, f"{{{M2M}}}GetMessagesStatusResult")
     for one in ids:
-        sent = messages.ask(one)
+        sent = messages.advance(one)
         status, since = sent.history[-1]
         entry = SubElement(result, f"{{{M2M}}}MessageStatusWithID")
         SubElement(entry, f"{{{M2M}}}MessageID").text = str(one)
@@ -134,24 +137,24 @@ def _statuses(fields: Mapping[str, Element], messages: Messages) -> Response:
         SubElement(delivery, f"{{{M2M}}}DeliveryDate").text = since.isoformat()
         SubElement(delivery, f"{{{M2M}}}UserDeliveryDate", {f"{{{XSI}}}nil": "true"})
         SubElement(delivery, f"{{{M2M}}}PartCount").text = "1"
-    return _answer(200, response)
+    return _soap_response(200, response)
 
 
 def _fault(name: str) -> ResponseError:
-    """What the service answers by name; its number only where that is known."""
+    """Return a fault of the service; its number is added where it is known."""
     detail = Element(f"{{{SOAP}}}Detail")
     if name in NUMBERS:
         SubElement(detail, f"{{{M2M}/}}code").text = NUMBERS[name]
     SubElement(detail, f"{{{M2M}/}}description").text = name
-    return ResponseError(_faulty(500, name, detail))
+    return ResponseError(_fault_response(500, name, detail))
 
 
-def _illegible(why: str) -> ResponseError:
-    """What the framework below the service answers to a request that it cannot read."""
-    return ResponseError(_faulty(400, f"Server was unable to read request. ---> {why}"))
+def _unreadable(why: str) -> ResponseError:
+    """Return the fault of the web server for a request that it cannot parse."""
+    return ResponseError(_fault_response(400, f"Server was unable to read request. ---> {why}"))
 
 
-def _faulty(status: int, reason: str, detail: Element | None = None) -> Response:
+def _fault_response(status: int, reason: str, detail: Element | None = None) -> Response:
     fault = Element(f"{{{SOAP}}}Fault")
     SubElement(SubElement(fault, f"{{{SOAP}}}Code"), f"{{{SOAP}}}Value").text = "soap:Sender"
     text = SubElement(SubElement(fault, f"{{{SOAP}}}Reason"), f"{{{SOAP}}}Text")
@@ -159,10 +162,10 @@ def _faulty(status: int, reason: str, detail: Element | None = None) -> Response
     text.set("{http://www.w3.org/XML/1998/namespace}lang", "en")
     if detail is not None:
         fault.append(detail)
-    return _answer(status, fault)
+    return _soap_response(status, fault)
 
 
-def _answer(status: int, content: Element) -> Response:
+def _soap_response(status: int, content: Element) -> Response:
     envelope = Element(f"{{{SOAP}}}Envelope")
     SubElement(envelope, f"{{{SOAP}}}Body").append(content)
     ET.register_namespace("soap", SOAP)
@@ -170,7 +173,7 @@ def _answer(status: int, content: Element) -> Response:
 
 
 def _name(element: Element) -> str:
-    """The name of an element of the service's namespace; that of any other with its own."""
+    """Return an element's name, with the namespace unless it is the service's own."""
     namespace, _, name = element.tag.rpartition("}")
     return name if namespace == "{" + M2M else f"{namespace}}}{name}"
 

@@ -51,9 +51,8 @@ def oauth_api() -> Provider:
 
 
 def _check_client(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     form = parse_qs(request.body.decode(errors="replace"))
-    if media_type != "application/x-www-form-urlencoded" or "grant_type" not in form:
+    if request.media_type() != "application/x-www-form-urlencoded" or "grant_type" not in form:
         raise RefusedError(400, "invalid_request")
     if form["grant_type"] != ["client_credentials"]:
         raise RefusedError(400, "unsupported_grant_type")

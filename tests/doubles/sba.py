@@ -1,14 +1,16 @@
-"""Sberbank's internet acquiring, both doors to the same orders: REST with forms below
-`/sba/payment/rest/`, the e-commerce gateway with JSON below `/sba/ecomm/gw/partner/api/v1/`
-(https://ecomtest.sberbank.ru/doc). What is refused is answered with 200 and an `errorCode`: a
-string at one door, a number at the other.
+"""Sberbank's internet acquiring, with both of its APIs for the same orders.
 
-The merchant: user `sandbox-api`, password `sandbox-password`, or token `sandbox-token`; callbacks
-are signed with HMAC-SHA256 and the key `sandbox-callback-key`.
+    /sba/payment/rest/                form fields; `errorCode` is a string
+    /sba/ecomm/gw/partner/api/v1/     JSON; `errorCode` is a number
 
-`POST /sba/_pay` plays the customer: JSON with `order`, the number or id, and `outcome`: `paid`,
-`declined` or `expired`. `PUT /sba/_webhook` sets where callbacks of orders without a
-`dynamicCallbackUrl` go: JSON with `url`, and `method`, GET or POST.
+Refused requests get status 200 and an `errorCode`. Source: https://ecomtest.sberbank.ru/doc
+
+The merchant has the user `sandbox-api` with the password `sandbox-password`, and the token
+`sandbox-token`. Callbacks are signed with HMAC-SHA256 and the key `sandbox-callback-key`.
+
+`POST /sba/_pay` simulates the customer. Send JSON with `order` (number or id) and `outcome`
+(`paid`, `declined` or `expired`). `PUT /sba/_webhook` sets the URL for callbacks of orders without
+a `dynamicCallbackUrl`. Send JSON with `url` and `method` (GET or POST).
 """
 
 import hashlib
@@ -41,7 +43,7 @@ from tests.doubles.sba_requests import (
     METHODS,
     REST,
     check,
-    is_address,
+    is_http_url,
     kopecks,
     read,
     text,
@@ -70,7 +72,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class _Bank:
-    """The acquirer as one merchant sees it."""
+    """The acquirer, from the point of view of one merchant."""
 
     def __init__(self) -> None:
         self._orders = Orders()
@@ -82,23 +84,23 @@ class _Bank:
         if request.path == "/sba/_webhook":
             self._webhook = _read_json(request, "PUT", _Webhook)
             raise ResponseError(json_response(200, {}))
-        door = REST if request.path.startswith(REST) else GATEWAY
-        name = request.path.removeprefix(door)
+        api = REST if request.path.startswith(REST) else GATEWAY
+        name = request.path.removeprefix(api)
         if name not in METHODS:
             raise RefusedError(404, "no such method")
-        given = read(request, door)
+        given = read(request, api)
         try:
-            check(given, door)
+            check(given, api)
             if name in {"register.do", "registerPreAuth.do"}:
-                return self._register(request, door, name, given)
+                return self._register(request, api, name, given)
             if name == "getOrderStatusExtended.do":
-                return self._status(door, given)
-            return self._move(door, name, given)
+                return self._status(api, given)
+            return self._change(api, name, given)
         except BankError as error:
-            raise ResponseError(_answer(door, error.code, error.text)) from None
+            raise ResponseError(_response(api, error.code, error.text)) from None
 
     def _register(
-        self, request: Request, door: str, name: str, given: Mapping[str, Any]
+        self, request: Request, api: str, name: str, given: Mapping[str, Any]
     ) -> Delivery:
         number = text(given, "orderNumber")
         if self._orders.has_number(number):
@@ -106,12 +108,12 @@ class _Bank:
         currency = given.get("currency", "643")
         if currency not in CURRENCIES:
             raise BankError(3, "Unknown currency")
-        if not is_address(text(given, "returnUrl")):
+        if not is_http_url(text(given, "returnUrl")):
             raise BankError(5, "[returnUrl] is invalid")
         if set(filter(None, given.get("features", "").split(";"))) - FEATURES:
             raise BankError(13, "Unknown feature")
         callback_url = given.get("dynamicCallbackUrl")
-        if callback_url is not None and not is_address(callback_url):
+        if callback_url is not None and not is_http_url(callback_url):
             raise BankError(5, "[dynamicCallbackUrl] is invalid")
         order = Order(
             number=number,
@@ -121,21 +123,21 @@ class _Bank:
             callback_url=callback_url,
         )
         page = f"http://{request.headers.get('host')}/sba/payment_ru.html?mdOrder={order.id}"
-        said = {"orderId": order.id, "formUrl": page}
-        # The older door says nothing of errors where there is none.
-        answer = json_response(200, said) if door == REST else _answer(door, 0, "Success", said)
+        fields = {"orderId": order.id, "formUrl": page}
+        # The REST API omits errorCode on success.
+        answer = json_response(200, fields) if api == REST else _response(api, 0, "Success", fields)
         return self._delivery(name, given, order, answer, operation=None)
 
-    def _status(self, door: str, given: Mapping[str, Any]) -> Delivery:
+    def _status(self, api: str, given: Mapping[str, Any]) -> Delivery:
         order = self._find(given)
         attributes: Any = {"mdOrder": order.id}
-        if door == REST:
+        if api == REST:
             attributes = [{"name": "mdOrder", "value": order.id}]
-        said = {**order.as_status(), "attributes": attributes}
-        answer = _answer(door, 0, "Success", said)
+        fields = {**order.as_status(), "attributes": attributes}
+        answer = _response(api, 0, "Success", fields)
         return self._delivery("getOrderStatusExtended.do", given, order, answer, operation=None)
 
-    def _move(self, door: str, name: str, given: Mapping[str, Any]) -> Delivery:
+    def _change(self, api: str, name: str, given: Mapping[str, Any]) -> Delivery:
         text(given, "orderId")
         order = self._find(given)
         if name == "deposit.do":
@@ -145,7 +147,7 @@ class _Bank:
         else:
             amount = kopecks(given) if "amount" in given else None
             changed, operation = order.reverse(amount), "reversed"
-        return self._delivery(name, given, changed, _answer(door, 0, "Success"), operation)
+        return self._delivery(name, given, changed, _response(api, 0, "Success"), operation)
 
     def _find(self, given: Mapping[str, Any]) -> Order:
         if order_id := given.get("orderId"):
@@ -162,14 +164,14 @@ class _Bank:
         answer: Response,
         operation: str | None,
     ) -> Delivery:
-        told = {key: value for key, value in given.items() if key not in IDENTITY}
+        content = {key: value for key, value in given.items() if key not in IDENTITY}
         return Delivery(
             to=order.number,
             key=order.number if name.startswith("register") else None,
             details={
                 "to": order.number,
                 "method": name,
-                "content": truncate(json.dumps(told, ensure_ascii=False)),
+                "content": truncate(json.dumps(content, ensure_ascii=False)),
                 "order_id": order.id,
             },
             response=answer,
@@ -216,25 +218,27 @@ class _Bank:
         if self._webhook.method == "POST":
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             return (CallbackRequest(url, signed.encode(), headers),)
-        joint = "&" if urlsplit(url).query else "?"
-        return (CallbackRequest(f"{url}{joint}{signed}", method="GET"),)
+        separator = "&" if urlsplit(url).query else "?"
+        return (CallbackRequest(f"{url}{separator}{signed}", method="GET"),)
 
 
 def checksum(parameters: Mapping[str, str], key: bytes = CALLBACK_KEY) -> str:
-    """What signs the parameters of a callback: HMAC-SHA256 over `name;value;` of each, sorted by
-    name, in upper-case hexadecimal."""
+    """Return the checksum of a callback.
+
+    It is HMAC-SHA256 over `name;value;` of each parameter, sorted by name, in upper-case hex.
+    """
     text = "".join(f"{name};{value};" for name, value in sorted(parameters.items()))
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest().upper()
 
 
-def _answer(door: str, code: int, text: str, said: Mapping[str, Any] | None = None) -> Response:
-    error_code = str(code) if door == REST else code
-    return json_response(200, {"errorCode": error_code, "errorMessage": text, **(said or {})})
+def _response(api: str, code: int, text: str, fields: Mapping[str, Any] | None = None) -> Response:
+    error_code = str(code) if api == REST else code
+    return json_response(200, {"errorCode": error_code, "errorMessage": text, **(fields or {})})
 
 
 def _read_json(request: Request, method: str, model: type[M]) -> M:
     if request.method != method:
-        raise RefusedError(405, f"{method} only", {"Allow": method})
+        raise RefusedError(405, f"method not allowed. Use {method}.", {"Allow": method})
     try:
         return model.model_validate_json(request.body)
     except ValidationError as error:

@@ -1,12 +1,12 @@
-"""The orders of the simulated acquirer: their states, their money, and what each state allows."""
+"""The orders of the simulated acquirer: their states and amounts, and the allowed changes."""
 
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-ORDERS_REMEMBERED = 100_000
-SMALLEST_REFUND_KOPECKS = 100
+MAX_ORDERS = 100_000
+MIN_REFUND_KOPECKS = 100
 
 CREATED, APPROVED, DEPOSITED, REVERSED, REFUNDED, DECLINED = 0, 1, 2, 3, 4, 6
 PAYMENT_STATES = {
@@ -20,7 +20,7 @@ PAYMENT_STATES = {
 
 
 class BankError(Exception):
-    """The bank says no, with one of its codes."""
+    """The bank refuses a request with one of its error codes."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -30,7 +30,7 @@ class BankError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order; amounts in kopecks. What happens to it makes a new one."""
+    """An order; amounts in kopecks. Changes return a new order."""
 
     number: str
     amount: int
@@ -46,7 +46,7 @@ class Order:
     refunded: int = 0
 
     def paid(self) -> "Order":
-        """The customer paid: held where the payment has two stages, else taken."""
+        """Return the order after payment: held for a two-stage payment, otherwise deposited."""
         self._must_be(CREATED)
         paid = replace(self, action_code=0, approved=self.amount)
         if self.two_stage:
@@ -54,19 +54,19 @@ class Order:
         return replace(paid, status=DEPOSITED, deposited=self.amount)
 
     def declined(self, action_code: int) -> "Order":
-        """The payment was refused, or never made."""
+        """Return the order after its payment was refused or has expired."""
         self._must_be(CREATED)
         return replace(self, status=DECLINED, action_code=action_code)
 
     def deposit(self, amount: int) -> "Order":
-        """Take what is held: `amount`, or with 0 all of it."""
+        """Return the order after depositing `amount`, or everything held if 0."""
         self._must_be(APPROVED)
         if amount > self.approved:
             raise BankError(5, "Wrong amount")
         return replace(self, status=DEPOSITED, deposited=amount or self.approved)
 
     def reverse(self, amount: int | None) -> "Order":
-        """Let go of what is held."""
+        """Return the order after releasing `amount`, or everything held if None."""
         self._must_be(APPROVED)
         if amount is not None and amount > self.approved:
             raise BankError(5, "Wrong amount")
@@ -74,9 +74,9 @@ class Order:
         return replace(self, status=APPROVED if left else REVERSED, approved=left)
 
     def refund(self, amount: int) -> "Order":
-        """Give back some of what was taken, as often as there is something left."""
+        """Return the order after refunding a part of what was deposited."""
         self._must_be(DEPOSITED, REFUNDED)
-        if amount < SMALLEST_REFUND_KOPECKS:
+        if amount < MIN_REFUND_KOPECKS:
             raise BankError(7, "Invalid refund amount (less than one rouble)")
         if amount > self.deposited - self.refunded:
             raise BankError(5, "Wrong amount")
@@ -87,7 +87,7 @@ class Order:
             raise BankError(7, "Payment must be in a correct state")
 
     def as_status(self) -> dict[str, Any]:
-        """The order as `getOrderStatusExtended.do` tells it."""
+        """Return the order as `getOrderStatusExtended.do` shows it."""
         return {
             "orderNumber": self.number,
             "orderStatus": self.status,
@@ -107,35 +107,35 @@ class Order:
 
 
 class Orders:
-    """The orders of one merchant; the oldest are forgotten."""
+    """The most recent orders of one merchant."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Order] = {}
         self._ids: dict[str, str] = {}
 
     def put(self, order: Order) -> None:
-        """Keep `order` in place of what it was before."""
+        """Store an order, or its new version."""
         self._by_id[order.id] = order
         self._ids[order.number] = order.id
-        if len(self._by_id) > ORDERS_REMEMBERED:
+        if len(self._by_id) > MAX_ORDERS:
             oldest = self._by_id.pop(next(iter(self._by_id)))
             del self._ids[oldest.number]
 
     def has_number(self, number: str) -> bool:
-        """Whether an order was registered under this number."""
+        """Return whether there is an order with this number."""
         return number in self._ids
 
     def by_id(self, order_id: str) -> Order:
-        """The order with this id. Raises BankError."""
+        """Return the order with this id. Raises BankError if there is none."""
         try:
             return self._by_id[order_id]
         except KeyError:
             raise BankError(6, "Wrong order number") from None
 
     def by_number(self, number: str) -> Order:
-        """The order registered under this number. Raises BankError."""
+        """Return the order with this number. Raises BankError if there is none."""
         return self.by_id(self._ids.get(number, ""))
 
     def by_either(self, key: str) -> Order:
-        """The order with this id or number. Raises BankError."""
+        """Return the order with this id or number. Raises BankError if there is none."""
         return self.by_id(self._ids.get(key, key))

@@ -1,4 +1,4 @@
-"""What the simulated acquirer takes at its two doors, and what it says to the rest."""
+"""Parse and check the requests of both APIs of the simulated acquirer."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ REST = "/sba/payment/rest/"
 GATEWAY = "/sba/ecomm/gw/partner/api/v1/"
 CURRENCIES = {"643", "810", "840", "978"}
 FEATURES = {"AUTO_PAYMENT", "VERIFY", "FORCE_TDS", "FORCE_SSL", "FORCE_FULL_TDS"}
-LIMITS_CHARACTERS = {"orderNumber": 32, "description": 512, "returnUrl": 512, "failUrl": 512}
+MAX_CHARACTERS = {"orderNumber": 32, "description": 512, "returnUrl": 512, "failUrl": 512}
 INTEGERS = {"amount", "sessionTimeoutSecs"}
 OBJECTS = {"jsonParams", "orderBundle"}
 IDENTITY = ("userName", "password", "token")
@@ -30,50 +30,49 @@ METHODS = {
 }
 
 
-def read(request: Request, door: str) -> dict[str, Any]:
-    """The parameters of a request. Raises RefusedError where it is none of this door."""
+def read(request: Request, api: str) -> dict[str, Any]:
+    """Return the parameters of a request. Raises RefusedError if it is not valid for this API."""
     if request.method != "POST":
-        raise RefusedError(405, "POST only", {"Allow": "POST"})
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    expected = "application/x-www-form-urlencoded" if door == REST else "application/json"
-    if media_type != expected:
-        raise RefusedError(415, f"expected {expected}")
+        raise RefusedError(405, "method not allowed. Use POST.", {"Allow": "POST"})
+    expected = "application/x-www-form-urlencoded" if api == REST else "application/json"
+    if request.media_type() != expected:
+        raise RefusedError(415, f"content-type: expected {expected}")
     try:
-        if door == REST:
+        if api == REST:
             return dict(
                 parse_qsl(request.body.decode(), keep_blank_values=True, strict_parsing=True)
             )
         given = json.loads(request.body)
     except (ValueError, RecursionError):
-        raise RefusedError(400, "the body cannot be read") from None
+        raise RefusedError(400, "body: not valid JSON or form data") from None
     if not isinstance(given, dict):
-        raise RefusedError(400, "expected a JSON object")
+        raise RefusedError(400, "body: expected a JSON object")
     return given
 
 
-def check(given: Mapping[str, Any], door: str) -> None:
-    """Raises BankError for who is no merchant, and for parameters of the wrong kind."""
+def check(given: Mapping[str, Any], api: str) -> None:
+    """Raise BankError for wrong credentials or a parameter of the wrong type."""
     _check_identity(given)
-    _check_parameters(given, door)
+    _check_parameters(given, api)
 
 
 def _check_identity(given: Mapping[str, Any]) -> None:
-    brought = {name: given[name] for name in IDENTITY if name in given}
-    if brought not in ({"userName": USER_NAME, "password": PASSWORD}, {"token": TOKEN}):
+    credentials = {name: given[name] for name in IDENTITY if name in given}
+    if credentials not in ({"userName": USER_NAME, "password": PASSWORD}, {"token": TOKEN}):
         raise BankError(5, "Access denied")
 
 
-def _check_parameters(given: Mapping[str, Any], door: str) -> None:
-    for name, limit in LIMITS_CHARACTERS.items():
+def _check_parameters(given: Mapping[str, Any], api: str) -> None:
+    for name, limit in MAX_CHARACTERS.items():
         if name in given and not 1 <= len(text(given, name)) <= limit:
             raise BankError(5, f"[{name}] is invalid")
     for name in INTEGERS & given.keys():
         value = given[name]
-        is_integer = type(value) is int if door == GATEWAY else value.isdecimal()
+        is_integer = type(value) is int if api == GATEWAY else value.isdecimal()
         if not is_integer or int(value) < 0:
             raise BankError(5, f"[{name}] is not a number")
     for name in OBJECTS & given.keys():
-        if not isinstance(given[name] if door == GATEWAY else _parsed(given[name]), dict):
+        if not isinstance(given[name] if api == GATEWAY else _parsed(given[name]), dict):
             raise BankError(5, f"[{name}] is invalid")
     for name in given.keys() - INTEGERS - OBJECTS:
         if not isinstance(given[name], str):
@@ -88,7 +87,7 @@ def _parsed(text: str) -> object:
 
 
 def text(given: Mapping[str, Any], name: str) -> str:
-    """A parameter that must be there. Raises BankError."""
+    """Return a required parameter. Raises BankError if it is missing."""
     value = given.get(name)
     if value is None or value == "":
         raise BankError(4, f"[{name}] is empty")
@@ -98,13 +97,13 @@ def text(given: Mapping[str, Any], name: str) -> str:
 
 
 def kopecks(given: Mapping[str, Any]) -> int:
-    """The amount. Raises BankError where there is none."""
+    """Return the amount. Raises BankError if it is missing."""
     if "amount" not in given:
         raise BankError(4, "[amount] is empty")
     return int(given["amount"])
 
 
-def is_address(url: str) -> bool:
-    """Whether this could be the address of a page."""
+def is_http_url(url: str) -> bool:
+    """Return whether this is an HTTP URL."""
     parts = urlsplit(url)
     return parts.scheme in {"http", "https"} and bool(parts.hostname)

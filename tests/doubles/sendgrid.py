@@ -1,11 +1,12 @@
-"""SendGrid's v3 Mail Send at `/sendgrid/v3/mail/send`, for the account with the key `API_KEY`,
-whose verified senders are all addresses at example.com. Templates are not played.
+"""SendGrid's v3 Mail Send at `/sendgrid/v3/mail/send`, without templates.
 
-`PUT /sendgrid/_webhook` says where the account has its events and incoming mail sent: `{"url": …,
-"inbound_url": …}`. The local part of a recipient chooses what happens to the mail: bounce,
-blocked, dropped, deferred, engaged, spamreport, unsubscribe; any other is delivered.
-`POST /sendgrid/_inbound` has a mail come in: `{"mime": …, "envelope": {"from": …, "to": […]},
-"raw": false}`.
+The account has the API key `API_KEY`; all addresses at example.com are verified senders. The local
+part of a recipient decides what happens to the mail: bounce, blocked, dropped, deferred, engaged,
+spamreport or unsubscribe; mail to any other is delivered.
+
+`PUT /sendgrid/_webhook` sets the URLs for events and inbound mail: `{"url": …, "inbound_url": …}`.
+`POST /sendgrid/_inbound` simulates an inbound mail: `{"mime": …, "envelope": {"from": …, "to":
+[…]}, "raw": false}`.
 """
 
 import base64
@@ -19,20 +20,20 @@ from pydantic import ValidationError
 from sandbox.callbacks import send_callbacks
 from sandbox.provider import Delivery, Provider, Request, Response, ResponseError, json_response
 from sandbox.received import truncate
-from tests.doubles.sendgrid_requests import Incoming, Mail, Part, Webhooks
-from tests.doubles.sendgrid_webhooks import events, incoming
+from tests.doubles.sendgrid_requests import Inbound, Mail, Part, Webhooks
+from tests.doubles.sendgrid_webhooks import event_webhook, inbound_webhook
 
 KIND = "sendgrid"
 API_KEY = "SG.sandboxsandboxsandbox.sandboxsandboxsandboxsandboxsandboxsandbox1"
 VERIFIED_DOMAIN = "example.com"
 
-REQUEST_LIMIT_BYTES = 30 * 1024 * 1024
+MAX_REQUEST_BYTES = 30 * 1024 * 1024
 
 P = TypeVar("P", bound=Part)
 
 
 def sendgrid() -> Provider:
-    """The simulated account."""
+    """Return SendGrid with the simulated account."""
     webhooks = Webhooks()
 
     def read(request: Request) -> Delivery:
@@ -42,40 +43,44 @@ def sendgrid() -> Provider:
                 webhooks = _valid(Webhooks, request.body)
                 raise ResponseError(json_response(200, webhooks.model_dump()))
             case "POST", "/sendgrid/_inbound":
-                mail = _valid(Incoming, request.body)
+                mail = _valid(Inbound, request.body)
                 envelope = mail.envelope.model_dump(by_alias=True)
                 if not webhooks.inbound_url:
-                    raise _refused(400, "nobody asked for incoming mail", "inbound_url")
+                    raise _refused(
+                        400, "inbound mail is not configured: set inbound_url", "inbound_url"
+                    )
                 url = webhooks.inbound_url
-                send_callbacks(incoming(url, mail.mime.encode(), envelope, raw=mail.raw))
+                send_callbacks(inbound_webhook(url, mail.mime.encode(), envelope, raw=mail.raw))
                 raise ResponseError(json_response(202, {}))
             case _, "/sendgrid/v3/mail/send":
                 _check_head(request)
-                return _take(_valid(Mail, request.body), webhooks.url)
+                return _read_mail(_valid(Mail, request.body), webhooks.url)
         raise _refused(404, "Not Found")
 
     return Provider(KIND, "/sendgrid", read)
 
 
-def _take(mail: Mail, webhook: str) -> Delivery:
+def _read_mail(mail: Mail, webhook: str) -> Delivery:
     if mail.from_.email.rpartition("@")[2] != VERIFIED_DOMAIN:
-        said = "The from address does not match a verified Sender Identity."
-        raise _refused(403, said, "from")
+        message = "The from address does not match a verified Sender Identity."
+        raise _refused(403, message, "from")
     message_id = secrets.token_urlsafe(16)
-    named = next((v for k, v in mail.headers.items() if k.lower() == "message-id"), None)
+    given_id = next((v for k, v in mail.headers.items() if k.lower() == "message-id"), None)
     delivered = not mail.mail_settings.sandbox_mode.enable
     callbacks = []
     if delivered and webhook:
         recipients = [mailbox.email for mailbox in mail.recipients()]
-        marks = {"category": mail.categories} if mail.categories else {}
-        smtp_id = named or f"<{message_id}@geopod-ismtpd-1>"
+        custom_fields = {"category": mail.categories} if mail.categories else {}
+        smtp_id = given_id or f"<{message_id}@geopod-ismtpd-1>"
         callbacks = [
-            events(webhook, message_id, smtp_id, recipients, {**marks, **mail.custom_args})
+            event_webhook(
+                webhook, message_id, smtp_id, recipients, {**custom_fields, **mail.custom_args}
+            )
         ]
     return Delivery(
         to=mail.personalizations[0].to[0].email,
-        key=named,
-        details=_shown(mail, message_id),
+        key=given_id,
+        details=_details(mail, message_id),
         response=Response(202, b"", headers={"X-Message-Id": message_id})
         if delivered
         else Response(200, b""),
@@ -91,10 +96,10 @@ def _check_head(request: Request) -> None:
         raise _refused(401, "The provided authorization grant is invalid, expired, or revoked")
     if "accept" not in request.headers:
         raise _refused(406, "Not Acceptable")
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+    if request.media_type() != "application/json":
         raise _refused(415, "Unsupported Media Type")
-    if len(request.body) > REQUEST_LIMIT_BYTES:
-        # The limit is kept by the web server in front, which answers in its own way.
+    if len(request.body) > MAX_REQUEST_BYTES:
+        # SendGrid's front-end server enforces the limit, with a response of its own.
         page = b"<html><head><title>413 Request Entity Too Large</title></head></html>\r\n"
         raise ResponseError(Response(413, page, "text/html"))
 
@@ -119,16 +124,16 @@ def _valid(kind: type[P], body: bytes) -> P:
         raise _refused(400, "Bad Request") from None
 
 
-def _refused(status: int, said: str, field: str | None = None) -> ResponseError:
-    return ResponseError(_errors(status, (said, field)))
+def _refused(status: int, message: str, field: str | None = None) -> ResponseError:
+    return ResponseError(_errors(status, (message, field)))
 
 
 def _errors(status: int, *problems: tuple[str, str | None]) -> Response:
-    errors = [{"message": said, "field": field, "help": None} for said, field in problems]
+    errors = [{"message": message, "field": field, "help": None} for message, field in problems]
     return json_response(status, {"errors": errors})
 
 
-def _shown(mail: Mail, message_id: str) -> dict[str, Any]:
+def _details(mail: Mail, message_id: str) -> dict[str, Any]:
     texts = {part.type: part.value for part in mail.content}
     return {
         "message_id": message_id,

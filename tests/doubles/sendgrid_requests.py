@@ -1,4 +1,5 @@
-"""What a request to SendGrid must look like, by the errors that SendGrid documents:
+"""The format of requests to SendGrid, with the errors that SendGrid documents.
+
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
 """
 
@@ -21,9 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-SCHEDULE_LIMIT_SECONDS = 72 * 3600
-RECIPIENTS_LIMIT = 1000
-CUSTOM_ARGS_LIMIT_BYTES = 10_000
+MAX_SCHEDULE_SECONDS = 72 * 3600
+MAX_RECIPIENTS = 1000
+MAX_CUSTOM_ARGS_BYTES = 10_000
 RESERVED_HEADERS = frozenset(
     {
         "x-sg-id",
@@ -58,14 +59,14 @@ def _header_name(name: str) -> str:
     return name
 
 
-def _not_too_late(moment: int) -> int:
-    if moment > time.time() + SCHEDULE_LIMIT_SECONDS:
+def _not_too_late(timestamp: int) -> int:
+    if timestamp > time.time() + MAX_SCHEDULE_SECONDS:
         raise ValueError("Scheduling more than 72 hours in advance is forbidden.")
-    return moment
+    return timestamp
 
 
 def _custom_args(arguments: dict[str, str]) -> dict[str, str]:
-    if len(json.dumps(arguments, ensure_ascii=False).encode()) > CUSTOM_ARGS_LIMIT_BYTES:
+    if len(json.dumps(arguments, ensure_ascii=False).encode()) > MAX_CUSTOM_ARGS_BYTES:
         raise ValueError("The combined size of custom arguments may not exceed 10,000 bytes.")
     return arguments
 
@@ -81,13 +82,13 @@ Headers = dict[Annotated[StrictStr, AfterValidator(_header_name)], StrictStr]
 
 
 class Part(BaseModel):
-    """A part of the request. What is null, or has a name that is not documented, is an error."""
+    """A part of a request. Null values and unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Mailbox(Part):
-    """An e-mail address and the name that goes with it."""
+    """An e-mail address with a display name."""
 
     email: Annotated[StrictStr, Field(max_length=320, pattern=r"^[^@\s<>\",;]+@[^@\s<>\",;]+$")]
     name: StrictStr = ""
@@ -97,37 +98,37 @@ Mailboxes = Annotated[list[Mailbox], Field(min_length=1)]
 
 
 class Personalization(Part):
-    """One envelope."""
+    """The recipients of one copy of the mail."""
 
     to: Mailboxes
     cc: Mailboxes = []
     bcc: Mailboxes = []
 
     @model_validator(mode="after")
-    def _each_once(self) -> Self:
+    def _check_unique(self) -> Self:
         counts = Counter(mailbox.email.casefold() for mailbox in self.recipients())
-        twice = [email for email, count in counts.items() if count > 1]
-        if twice:
+        duplicates = [email for email, count in counts.items() if count > 1]
+        if duplicates:
             raise ValueError(
                 "Each email address in the personalization block should be unique between to, "
-                f"cc, and bcc. We found the first duplicate instance of [{twice[0]}]"
+                f"cc, and bcc. We found the first duplicate instance of [{duplicates[0]}]"
             )
         return self
 
     def recipients(self) -> list[Mailbox]:
-        """All of to, cc and bcc."""
+        """Return all recipients in to, cc and bcc."""
         return [*self.to, *self.cc, *self.bcc]
 
 
 class Content(Part):
-    """One form of the text."""
+    """A body with its media type."""
 
     type: Annotated[StrictStr, Field(pattern=r"^[^;,\r\n]+$")]
     value: Text
 
 
 class Attachment(Part):
-    """A file."""
+    """An attached file."""
 
     content: Annotated[Text, AfterValidator(_base64)]
     filename: Annotated[StrictStr, Field(pattern=r"^[^;,\r\n]+$")]
@@ -137,19 +138,19 @@ class Attachment(Part):
 
 
 class Switch(Part):
-    """A setting that is on or off."""
+    """A setting that can be on or off."""
 
     enable: StrictBool
 
 
 class MailSettings(Part):
-    """Those mail settings that are played."""
+    """The supported mail settings."""
 
     sandbox_mode: Switch = Switch(enable=False)
 
 
 class Mail(Part):
-    """The whole request."""
+    """A Mail Send request."""
 
     personalizations: Annotated[list[Personalization], Field(min_length=1, max_length=1000)]
     from_: Annotated[Mailbox, Field(alias="from")]
@@ -168,8 +169,8 @@ class Mail(Part):
     mail_settings: MailSettings = MailSettings()
 
     @model_validator(mode="after")
-    def _checked_as_a_whole(self) -> Self:
-        if len(self.recipients()) > RECIPIENTS_LIMIT:
+    def _check(self) -> Self:
+        if len(self.recipients()) > MAX_RECIPIENTS:
             raise ValueError("There is a limit of 1000 total recipients (to + cc + bcc).")
         known = [part.type for part in self.content if part.type in ("text/plain", "text/html")]
         if [part.type for part in self.content][: len(known)] != sorted(known, reverse=True):
@@ -177,27 +178,26 @@ class Mail(Part):
         return self
 
     def recipients(self) -> list[Mailbox]:
-        """The recipients of all envelopes."""
+        """Return the recipients of all personalizations."""
         return [mailbox for one in self.personalizations for mailbox in one.recipients()]
 
 
 class Webhooks(Part):
-    """Where the account has its events and its incoming mail sent; nowhere if empty. The address
-    may hold a user name and a password."""
+    """The URLs for events and for inbound mail; empty to disable. They may hold credentials."""
 
     url: StrictStr = ""
     inbound_url: StrictStr = ""
 
 
 class Envelope(Part):
-    """Of a mail that comes in."""
+    """The SMTP envelope of an inbound mail."""
 
     from_: Annotated[StrictStr, Field(alias="from")]
     to: Annotated[list[StrictStr], Field(min_length=1)]
 
 
-class Incoming(Part):
-    """A mail that comes in, and whether the account wants it raw or taken apart."""
+class Inbound(Part):
+    """An inbound mail; `raw` chooses between the raw and the parsed webhook format."""
 
     mime: Text
     envelope: Envelope

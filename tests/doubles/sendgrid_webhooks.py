@@ -1,4 +1,4 @@
-"""What SendGrid calls a client with: signed batches of events, and mail that came in.
+"""The webhook calls of SendGrid: signed batches of events, and inbound mail.
 
 https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event and
 https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook
@@ -23,12 +23,12 @@ PUBLIC_KEY = (
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEs7dqb3Bwdg6ausKmkwbLnqWpmFx+"
     "q1fn3J3WUsWpowRtC/AH9NADgXRmZjY0Yk7MGrPiZpN+EcGtc+B2l9MB3A=="
 )
-"""Half of the key that calls are signed with, as SendGrid shows it in its settings."""
+"""The public key for signatures, in the format of SendGrid's settings."""
 _PRIVATE_KEY = ec.derive_private_key(0x53656E64477269642073616E64626F78, ec.SECP256R1())
 BOUNDARY = b"xYzZY"
 
-# What happens to mail, by the local part of its recipient; what follows a + is ignored.
-USUAL_EVENTS = ("processed", "delivered")
+# Events by the local part of the recipient; anything after a + is ignored.
+DEFAULT_EVENTS = ("processed", "delivered")
 EVENTS_OF: Mapping[str, Sequence[str]] = {
     "bounce": ("processed", "bounce"),
     "blocked": ("processed", "blocked"),
@@ -64,38 +64,42 @@ FIELDS_OF_EVENT: Mapping[str, Mapping[str, Any]] = {
 ENGAGEMENT = frozenset({"open", "click", "spamreport", "unsubscribe"})
 
 
-def events(
+def event_webhook(
     url: str,
     message_id: str,
     smtp_id: str,
     recipients: Sequence[str],
-    marks: Mapping[str, Any],
+    custom_fields: Mapping[str, Any],
 ) -> CallbackRequest:
-    """All that happens to one mail, in one batch. `marks` are its categories and custom
-    arguments, which each event repeats."""
+    """Return the call with all events of one mail, in one batch.
+
+    `custom_fields` are the mail's categories and custom arguments, which each event repeats.
+    """
     now = int(time.time())
-    happened = []
+    events = []
     for number, recipient in enumerate(recipients):
         mailbox = recipient.partition("@")[0].partition("+")[0]
-        for name in EVENTS_OF.get(mailbox, USUAL_EVENTS):
+        for name in EVENTS_OF.get(mailbox, DEFAULT_EVENTS):
             event = {
                 "email": recipient,
                 "timestamp": now,
                 "event": name,
                 "sg_event_id": secrets.token_urlsafe(24),
                 "sg_message_id": f"{message_id}.recvd-5b7c9d6f4-x2v8q-1-65A5B0F2-1.{number}",
-                **marks,
+                **custom_fields,
                 **FIELDS_OF_EVENT.get(name, {}),
             }
             if name not in ENGAGEMENT:
                 event["smtp-id"] = smtp_id
-            happened.append(json.dumps(event))
-    body = "[" + ",\r\n".join(happened) + "]\r\n"
+            events.append(json.dumps(event))
+    body = "[" + ",\r\n".join(events) + "]\r\n"
     return _signed(url, body.encode(), "application/json")
 
 
-def incoming(url: str, mime: bytes, envelope: Mapping[str, Any], *, raw: bool) -> CallbackRequest:
-    """A mail that came in, as it is or taken apart."""
+def inbound_webhook(
+    url: str, mime: bytes, envelope: Mapping[str, Any], *, raw: bool
+) -> CallbackRequest:
+    """Return the call with an inbound mail, raw or parsed into fields."""
     mail = message_from_bytes(mime, _class=EmailMessage, policy=policy.default)
     fields: list[tuple[str, bytes]] = [
         (name, str(mail.get(name, "")).encode()) for name in ("to", "from", "subject")
@@ -120,7 +124,7 @@ def incoming(url: str, mime: bytes, envelope: Mapping[str, Any], *, raw: bool) -
         files = {f"attachment{n}": part for n, part in enumerate(mail.iter_attachments(), 1)}
         fields.append(("attachments", str(len(files)).encode()))
         if files:
-            fields.append(("attachment-info", json.dumps(_described(files)).encode()))
+            fields.append(("attachment-info", json.dumps(_attachment_info(files)).encode()))
     fields.append(("charsets", json.dumps(charsets).encode()))
     body = b"".join(_part(f'name="{name}"', value) for name, value in fields)
     for name, part in files.items():
@@ -134,12 +138,12 @@ def _payload(part: MIMEPart) -> bytes:
     content: Any = part.get_payload(decode=True)
     if isinstance(content, bytes):
         return content
-    # A mail within the mail has no bytes of its own.
+    # get_payload(decode=True) returns no bytes for an attached mail (message/rfc822).
     inner: Any = part.get_payload(0)
     return bytes(inner)
 
 
-def _described(files: Mapping[str, MIMEPart]) -> dict[str, dict[str, str]]:
+def _attachment_info(files: Mapping[str, MIMEPart]) -> dict[str, dict[str, str]]:
     return {
         name: {
             "filename": part.get_filename(""),
@@ -159,7 +163,7 @@ def _part(disposition: str, value: bytes, content_type: str | None = None) -> by
 
 
 def _signed(url: str, body: bytes, content_type: str) -> CallbackRequest:
-    """A call whose URL may hold credentials: those go into a header, as clients of HTTP do it."""
+    """Sign a call. Credentials in the URL are moved to the Authorization header."""
     timestamp = str(int(time.time()))
     signature = _PRIVATE_KEY.sign(timestamp.encode() + body, ec.ECDSA(SHA256()))
     headers = {

@@ -189,7 +189,7 @@ def test_a_mail_is_the_same_whichever_way_it_comes(raw):
     mime.add_alternative("<p>café</p>\n", subtype="html")
     mime.add_attachment(b"\0\r\n\xff", maintype="image", subtype="png", filename="ü.png")
 
-    request = sendgrid_webhooks.incoming(
+    request = sendgrid_webhooks.inbound_webhook(
         "https://grid:p%3Ass@relay.example.com/", bytes(mime), ENVELOPE, raw=raw
     )
     mail = the_mail_of(from_simulator(request))

@@ -22,7 +22,7 @@ from connectors.toolkit.oauth import (
     service_account,
 )
 from connectors.toolkit.tokens import ProcessStore, TokenSource
-from tests.doubles.google_accounts import verified
+from tests.doubles.google_accounts import verify
 from tests.doubles.service_accounts import key_file, private_key
 
 SECRET = "p@ss/w+rd %"
@@ -243,7 +243,7 @@ def test_a_service_account_signs_for_its_token(google, provider, monkeypatch):
     signature, _, rest = tail.partition("&")
     assert (head, assertion) == ("assertion=", SIGNED)
     assert rest == "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer"
-    verified(SIGNED + signature, private_key().public_key())
+    verify(SIGNED + signature, private_key().public_key())
 
 
 @pytest.mark.parametrize("lifetime", [b"3600", b'"soon"', b"1e400", b"[]", b"59.5"])
