@@ -1,4 +1,4 @@
-"""A web server on loopback whose answers a test writes."""
+"""A web server on loopback whose responses are set by the test."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """With `length_bytes` it promises another length than its body has; None promises none."""
+    """A response. `length_bytes` overrides its Content-Length; None leaves the header out."""
 
     status: int = 200
     body: bytes = b""
@@ -27,8 +27,10 @@ class Answer:
 
 @dataclass
 class FileServer:
-    """Answers each path as `files` says: by an answer, or by what a function makes of a request
-    (in a thread of its own for each connection); what is not there by 404."""
+    """Respond to each path in `files` with its response, or with what its function returns.
+
+    Functions run in one thread for each connection. All other paths get 404.
+    """
 
     port: int
     files: dict[str, Answer | Callable[[Asked], Answer]] = field(default_factory=dict)
@@ -40,7 +42,7 @@ class FileServer:
         return f"http://127.0.0.1:{self.port}"
 
     def hang(self, _asked: Asked) -> Answer:
-        """No answer until the test is over."""
+        """Do not respond until the test is over."""
         self.stopping.wait()
         return Answer(503)
 
@@ -67,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
         self.close_connection = length != len(answer.body)
 
-    # http.server looks its methods up by these names.
+    # http.server finds its methods by these names.
     do_GET = do_HEAD = _any  # noqa: N815
 
     def log_message(self, *args: Any) -> None:
@@ -79,12 +81,12 @@ class _Server(ThreadingHTTPServer):
     files: FileServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that reads no further is what some tests are about."""
+        """Do not print the disconnects that some tests cause on purpose."""
 
 
 @contextmanager
 def running(make: Callable[[int], FileServer] = FileServer) -> Iterator[FileServer]:
-    """A server that runs meanwhile, on the port that it is given."""
+    """Run a server on a free port until the block ends."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.files = make(server.server_port)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))

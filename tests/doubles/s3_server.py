@@ -1,5 +1,6 @@
-"""A storage that speaks the part of S3 that reads objects: path style, its errors in its XML, and
-signatures of version 4 that it really checks, in a header or in the query of a presigned address.
+"""An S3 storage to read objects from, with path-style URLs and XML errors.
+
+It verifies version 4 signatures, in the Authorization header or in a presigned URL.
 """
 
 import hmac
@@ -31,7 +32,7 @@ def error(status: int, code: str) -> Answer:
 
 @dataclass
 class S3Server(FileServer):
-    """`objects` are by bucket and key; with `fault` every signed request gets that answer."""
+    """`objects` by bucket and key. If `fault` is set, every signed request gets that response."""
 
     objects: dict[str, dict[str, Answer]] = field(default_factory=dict)
     fault: Answer | None = None
@@ -49,7 +50,7 @@ class S3Server(FileServer):
 
 
 def _refusal(asked: Asked) -> Answer | None:
-    """The error of a request that is not signed as it must be."""
+    """Return the error for a request without a valid signature, or None."""
     query = dict(parse_qsl(urlsplit(asked.target).query))
     if "X-Amz-Signature" in query:
         return _refusal_of_query(asked, query)
@@ -59,11 +60,11 @@ def _refusal(asked: Asked) -> Answer | None:
     found = dict(part.strip().split("=", 1) for part in fields.split(","))
     if "x-amz-content-sha256" not in found["SignedHeaders"].split(";"):
         return error(400, "InvalidRequest")
-    moment = asked.headers["X-Amz-Date"]
-    if abs(_parsed(moment) - datetime.now(UTC)) > CLOCK_SKEW:
+    timestamp = asked.headers["X-Amz-Date"]
+    if abs(_parsed(timestamp) - datetime.now(UTC)) > CLOCK_SKEW:
         return error(403, "RequestTimeTooSkewed")
     return _mismatch(
-        S3SigV4Auth, asked, asked.target, found["Credential"], found["SignedHeaders"], moment,
+        S3SigV4Auth, asked, asked.target, found["Credential"], found["SignedHeaders"], timestamp,
         found["Signature"],
     )  # fmt: skip
 
@@ -86,20 +87,20 @@ def _mismatch(
     target: str,
     credential: str,
     signed_headers: str,
-    moment: str,
+    timestamp: str,
     signature: str,
 ) -> Answer | None:
     key_id, day, region, *rest = credential.split("/")
     if key_id != KEY_ID:
         return error(403, "InvalidAccessKeyId")
-    if (day, *rest) != (moment[:8], "s3", "aws4_request") or region not in REGIONS:
+    if (day, *rest) != (timestamp[:8], "s3", "aws4_request") or region not in REGIONS:
         return error(400, "AuthorizationHeaderMalformed")
     request = AWSRequest(
         asked.method,
         f"http://{asked.headers['Host']}{target}",
         headers={name: asked.headers[name] for name in signed_headers.split(";")},
     )
-    request.context["timestamp"] = moment
+    request.context["timestamp"] = timestamp
     signer = signer_class(Credentials(KEY_ID, SECRET), "s3", region)
     canonical = signer.canonical_request(request)
     expected = signer.signature(signer.string_to_sign(request, canonical), request)
@@ -108,5 +109,5 @@ def _mismatch(
     return None
 
 
-def _parsed(moment: str) -> datetime:
-    return datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+def _parsed(timestamp: str) -> datetime:
+    return datetime.strptime(timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox import api, twilio
-from tests.doubles import m2m_messages, sendgrid, sendgrid_webhooks
+from tests.doubles import m2m_messages, oauth_api, sendgrid, sendgrid_webhooks
 
 Do = Mapping[str, Any]
 """What the sandbox is told to do with a message."""
@@ -129,8 +129,8 @@ uri = "{{sandbox.http_url}}/oauth-api"
 {LIMITS}
 [agents.oauth.settings.oauth]
 token_url = "{{sandbox.http_url}}/oauth-api/token"
-client_id = "{api.CLIENT_ID}"
-client_secret = "{api.CLIENT_SECRET}"
+client_id = "{oauth_api.CLIENT_ID}"
+client_secret = "{oauth_api.CLIENT_SECRET}"
 """,
         ),
     ]
