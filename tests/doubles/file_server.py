@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     method: str
     target: str
     headers: Mapping[str, str]
@@ -33,23 +33,23 @@ class FileServer:
     """
 
     port: int
-    files: dict[str, Answer | Callable[[Asked], Answer]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    files: dict[str, Answer | Callable[[Request], Answer]] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def hang(self, _asked: Asked) -> Answer:
+    def hang(self, _request: Request) -> Answer:
         """Do not respond until the test is over."""
         self.stopping.wait()
         return Answer(503)
 
-    def answer(self, asked: Asked) -> Answer:
-        self.asked.append(asked)
-        found = self.files.get(asked.target.partition("?")[0], Answer(404))
-        return found if isinstance(found, Answer) else found(asked)
+    def answer(self, request: Request) -> Answer:
+        self.requests.append(request)
+        found = self.files.get(request.target.partition("?")[0], Answer(404))
+        return found if isinstance(found, Answer) else found(request)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
 
     def _any(self) -> None:
-        answer = self.server.files.answer(Asked(self.command, self.path, self.headers))
+        answer = self.server.files.answer(Request(self.command, self.path, self.headers))
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

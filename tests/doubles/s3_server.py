@@ -13,7 +13,7 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.doubles.file_server import Answer, Asked, FileServer
+from tests.doubles.file_server import Answer, FileServer, Request
 
 KEY_ID = "AKIDEXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -37,53 +37,53 @@ class S3Server(FileServer):
     objects: dict[str, dict[str, Answer]] = field(default_factory=dict)
     fault: Answer | None = None
 
-    def answer(self, asked: Asked) -> Answer:
-        self.asked.append(asked)
-        if refusal := _refusal(asked):
+    def answer(self, request: Request) -> Answer:
+        self.requests.append(request)
+        if refusal := _refusal(request):
             return refusal
         if self.fault:
             return self.fault
-        bucket, _, key = unquote(urlsplit(asked.target).path).removeprefix("/").partition("/")
+        bucket, _, key = unquote(urlsplit(request.target).path).removeprefix("/").partition("/")
         if bucket not in self.objects:
             return error(404, "NoSuchBucket")
         return self.objects[bucket].get(key) or error(404, "NoSuchKey")
 
 
-def _refusal(asked: Asked) -> Answer | None:
+def _refusal(request: Request) -> Answer | None:
     """Return the error for a request without a valid signature, or None."""
-    query = dict(parse_qsl(urlsplit(asked.target).query))
+    query = dict(parse_qsl(urlsplit(request.target).query))
     if "X-Amz-Signature" in query:
-        return _refusal_of_query(asked, query)
-    scheme, _, fields = asked.headers.get("Authorization", "").partition(" ")
+        return _refusal_of_query(request, query)
+    scheme, _, fields = request.headers.get("Authorization", "").partition(" ")
     if scheme != "AWS4-HMAC-SHA256":
         return error(403, "AccessDenied")
     found = dict(part.strip().split("=", 1) for part in fields.split(","))
     if "x-amz-content-sha256" not in found["SignedHeaders"].split(";"):
         return error(400, "InvalidRequest")
-    timestamp = asked.headers["X-Amz-Date"]
+    timestamp = request.headers["X-Amz-Date"]
     if abs(_parsed(timestamp) - datetime.now(UTC)) > CLOCK_SKEW:
         return error(403, "RequestTimeTooSkewed")
     return _mismatch(
-        S3SigV4Auth, asked, asked.target, found["Credential"], found["SignedHeaders"], timestamp,
-        found["Signature"],
+        S3SigV4Auth, request, request.target, found["Credential"], found["SignedHeaders"],
+        timestamp, found["Signature"],
     )  # fmt: skip
 
 
-def _refusal_of_query(asked: Asked, query: dict[str, str]) -> Answer | None:
+def _refusal_of_query(request: Request, query: dict[str, str]) -> Answer | None:
     signature = query.pop("X-Amz-Signature")
     signed_at = _parsed(query["X-Amz-Date"])
     if signed_at + timedelta(seconds=int(query["X-Amz-Expires"])) < datetime.now(UTC):
         return error(403, "AccessDenied")
-    target = f"{urlsplit(asked.target).path}?{urlencode(query)}"
+    target = f"{urlsplit(request.target).path}?{urlencode(query)}"
     return _mismatch(
-        S3SigV4QueryAuth, asked, target, query["X-Amz-Credential"], query["X-Amz-SignedHeaders"],
+        S3SigV4QueryAuth, request, target, query["X-Amz-Credential"], query["X-Amz-SignedHeaders"],
         query["X-Amz-Date"], signature,
     )  # fmt: skip
 
 
 def _mismatch(
     signer_class: type[S3SigV4Auth] | type[S3SigV4QueryAuth],
-    asked: Asked,
+    request: Request,
     target: str,
     credential: str,
     signed_headers: str,
@@ -95,15 +95,15 @@ def _mismatch(
         return error(403, "InvalidAccessKeyId")
     if (day, *rest) != (timestamp[:8], "s3", "aws4_request") or region not in REGIONS:
         return error(400, "AuthorizationHeaderMalformed")
-    request = AWSRequest(
-        asked.method,
-        f"http://{asked.headers['Host']}{target}",
-        headers={name: asked.headers[name] for name in signed_headers.split(";")},
+    aws_request = AWSRequest(
+        request.method,
+        f"http://{request.headers['Host']}{target}",
+        headers={name: request.headers[name] for name in signed_headers.split(";")},
     )
-    request.context["timestamp"] = timestamp
+    aws_request.context["timestamp"] = timestamp
     signer = signer_class(Credentials(KEY_ID, SECRET), "s3", region)
-    canonical = signer.canonical_request(request)
-    expected = signer.signature(signer.string_to_sign(request, canonical), request)
+    canonical = signer.canonical_request(aws_request)
+    expected = signer.signature(signer.string_to_sign(aws_request, canonical), aws_request)
     if not hmac.compare_digest(expected, signature):
         return error(403, "SignatureDoesNotMatch")
     return None

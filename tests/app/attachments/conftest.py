@@ -44,7 +44,7 @@ def storage(s3_server_process: S3Server, environment: pytest.MonkeyPatch) -> S3S
     environment.setenv("AWS_SECRET_ACCESS_KEY", s3_server.SECRET)
     environment.setenv("POSTROOM_S3_REGION", s3_server.REGION)
     environment.setenv("POSTROOM_S3_ENDPOINT", s3_server_process.url)
-    s3_server_process.asked.clear()
+    s3_server_process.requests.clear()
     s3_server_process.objects = {}
     s3_server_process.fault = None
     return s3_server_process

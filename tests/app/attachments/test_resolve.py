@@ -9,7 +9,7 @@ import pytest
 from app.attachments import resolve as attachments
 from connectors.base import Attachment, OutboundMessage
 from tests.app.attachments.files import CONTENT, URL, digest, file, rejection, resolved
-from tests.doubles.file_server import Answer, Asked, FileServer
+from tests.doubles.file_server import Answer, FileServer, Request
 
 
 def test_message_without_files_is_returned_unchanged() -> None:
@@ -43,7 +43,7 @@ def test_up_to_four_files_of_a_message_are_fetched_at_once(server: FileServer) -
     lock = threading.Lock()
     in_progress = peak = 0
 
-    def together(_asked: Asked) -> Answer:
+    def together(_request: Request) -> Answer:
         nonlocal in_progress, peak
         with lock:
             in_progress += 1
@@ -70,7 +70,7 @@ def test_server_that_hangs_is_abandoned_at_the_time_limit(
     for thread in threading.enumerate():
         if thread.name.startswith("attachments"):
             thread.join()
-    assert len(server.asked) <= 5, "fetches that had not started are cancelled"
+    assert len(server.requests) <= 5, "fetches that had not started are cancelled"
 
 
 def test_error_names_the_file_by_its_position(server: FileServer) -> None:
@@ -122,7 +122,7 @@ def test_connector_that_takes_addresses_only_gets_the_address_unchanged(
     link = file(f"{server.url}/a?signature=secret#b", name="a.png")
     [found] = resolved(link, sources=URL)
     assert found == Attachment("a.png", "image/png", url=link.url)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_connector_that_takes_both_gets_content(server: FileServer) -> None:

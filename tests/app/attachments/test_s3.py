@@ -53,7 +53,7 @@ def test_object_is_fetched_with_its_type(storage: S3Server) -> None:
     for key in ("a.pdf", ODD_KEY):
         [found] = resolved(file(f"s3://bills/{key}", sha256=digest(b"%PDF")))
         assert (found.content, found.content_type) == (b"%PDF", "application/pdf")
-    assert [one.method for one in storage.asked] == ["GET", "GET"]
+    assert [one.method for one in storage.requests] == ["GET", "GET"]
 
 
 def test_client_is_shared_by_threads() -> None:
@@ -92,7 +92,7 @@ def test_missing_credentials_send_no_request(
         environment.setenv(name, "/nowhere")
     environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert code_of() == "attachment_storage"
-    assert storage.asked == []
+    assert storage.requests == []
 
 
 def test_documented_errors_have_their_codes(storage: S3Server) -> None:
@@ -123,13 +123,13 @@ def test_bucket_in_another_region_is_requested_there(
     environment.setattr(s3_server, "REGIONS", [s3_server.REGION, "eu-test-2"])
     error = rejection(file("s3://bills/a.pdf"))
     assert (error.code, error.detail.split()[-1]) == (STORAGE.code, "PermanentRedirect")
-    assert len(storage.asked) == 2
+    assert len(storage.requests) == 2
 
 
 def test_failed_request_is_not_retried_within_an_attempt(storage: S3Server) -> None:
     storage.fault = s3_server.error(503, "SlowDown")
     assert code_of() == UNAVAILABLE.code
-    assert len(storage.asked) == 1
+    assert len(storage.requests) == 1
 
 
 def test_error_without_xml_is_classified_by_its_status(storage: S3Server) -> None:
@@ -182,14 +182,14 @@ def test_signed_address_is_valid_for_an_hour(storage: S3Server) -> None:
     for key in ("a.pdf", ODD_KEY):
         [found] = resolved(file(f"s3://bills/{key}", name="a.pdf"), sources=URL)
         assert (found.content, found.content_type) == (None, "application/pdf")
-        assert storage.asked == []
+        assert storage.requests == []
         assert found.url is not None
         assert "X-Amz-Expires=3600" in found.url
         longer = found.url.replace("X-Amz-Expires=3600", "X-Amz-Expires=7200")
         with requests.Session() as session:
             assert session.get(found.url, timeout=5).content == b"%PDF"
             assert session.get(longer, timeout=5).status_code == 403
-        storage.asked.clear()
+        storage.requests.clear()
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])

@@ -19,9 +19,9 @@ from tests.servers import free_port
 def test_request_contains_nothing_but_the_address(server: FileServer) -> None:
     server.files["/a"] = Answer()
     resolved(file(f"{server.url}/a?size=1#page=2"))
-    [asked] = server.asked
-    assert (asked.method, asked.target) == ("GET", "/a?size=1")
-    assert {name.lower() for name in asked.headers} == {"host", "user-agent", "accept-encoding"}
+    [request] = server.requests
+    assert (request.method, request.target) == ("GET", "/a?size=1")
+    assert {name.lower() for name in request.headers} == {"host", "user-agent", "accept-encoding"}
 
 
 def test_status_of_the_response_decides_the_error(server: FileServer) -> None:
@@ -102,7 +102,7 @@ def test_loopback_is_not_contacted_unless_allowed(
 ) -> None:
     environment.delenv("POSTROOM_ATTACHMENT_NETWORKS")
     assert rejection(file(f"{server.url}/")).code == "attachment_network"
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_redirects_are_followed_three_times(server: FileServer) -> None:
@@ -146,7 +146,7 @@ def test_redirect_is_not_followed_after_the_deadline(server: FileServer) -> None
     with pytest.raises(AttachmentError) as caught:
         web.fetch(f"{server.url}/", time.monotonic())
     assert caught.value.code is UNAVAILABLE
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_endless_file_is_read_only_up_to_the_limit(

@@ -15,7 +15,7 @@ from app.outbox.start import start
 from connectors.base import Attachment
 from tests.app.outbox.deliver.scripted import Scripted, deliver
 from tests.app.outbox.driver import Outbox
-from tests.doubles.file_server import Answer, Asked, FileServer, running
+from tests.doubles.file_server import Answer, FileServer, Request, running
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_no_connection_is_held_while_an_attachment_is_fetched(
     held = connections_in_use()
     seen = []
 
-    def fetched(_asked: Asked) -> Answer:
+    def fetched(_request: Request) -> Answer:
         seen.append(connections_in_use())
         return Answer()
 
