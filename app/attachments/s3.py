@@ -161,8 +161,6 @@ def _s3_errors() -> Iterator[None]:
         boto.FlexibleChecksumError,
     ) as error:
         raise AttachmentError(UNAVAILABLE, type(error).__name__) from None
-    except boto.ParamValidationError:
-        raise AttachmentError(ADDRESS) from None
     except boto.BotoCoreError as error:
         raise AttachmentError(STORAGE, type(error).__name__) from None
 

@@ -6,6 +6,7 @@ from threading import Barrier
 from sqlalchemy import Connection, text
 
 from app import conversations, db
+from tests.app.outbox.driver import Outbox
 
 ANN, BOB = "+4915112345678", "+4915187654321"
 Arguments = tuple[str, str, str | None]
@@ -90,3 +91,16 @@ def test_conversation_of_an_open_transaction_is_waited_for(database: str) -> Non
         waiting = pool.submit(conversations.find_or_create, second, [key])
         first.commit()
         assert waiting.result() == created
+
+
+def test_conversation_is_read_up_to_its_last_message_and_never_unread(
+    connection: Connection,
+) -> None:
+    outbox = Outbox(connection)
+    first, second = outbox.one(), outbox.one()
+    number = outbox.row(first).conversation_id
+    read = []
+    for up_to in (first, second + 99, first):
+        conversations.mark_read(connection, number, up_to)
+        read.append(outbox.execute("SELECT read_up_to FROM conversations").scalar_one())
+    assert read == [first, second, second]

@@ -212,5 +212,6 @@ def test_no_part_of_an_address_is_in_an_error_or_log(
 
 
 def test_boto3_is_imported_only_when_it_is_used() -> None:
-    program = "import sys, app.outbox.deliver, app.api.factory, tasks; assert 'botocore' not in sys.modules"
+    modules = "app.outbox.deliver, app.api.factory, tasks"
+    program = f"import sys, {modules}; assert 'botocore' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
