@@ -15,6 +15,7 @@ from connectors.base import OutboundMessage
 from connectors.toolkit.http import HttpClient, HttpSettings
 from sandbox.client import RunningSandbox
 from tests.doubles.client import running_doubles
+from tests.doubles.webhook_listener import WebhookListener, running_listener
 
 
 @dataclass
@@ -204,3 +205,10 @@ def doubles(doubles_process: RunningSandbox) -> RunningSandbox:
     """The simulated providers, which have received nothing yet."""
     doubles_process.clear()
     return doubles_process
+
+
+@pytest.fixture
+def listener() -> Iterator[WebhookListener]:
+    """A server that records the webhooks of the simulated providers."""
+    with running_listener() as running:
+        yield running

@@ -1,7 +1,3 @@
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
-from queue import SimpleQueue
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -13,8 +9,8 @@ from connectors.base import (
     Rejected,
     Unavailable,
     Uncertain,
-    WebhookRequest,
 )
+from tests.connectors.receiving import next_webhook
 from tests.connectors.sending import outcome
 
 SERVICE = "MG" + "d" * 32
@@ -199,28 +195,10 @@ def test_message_can_be_sent_again_when_twilio_is_no_longer_busy(
     assert doubles.count()["total"] == 1
 
 
-@pytest.fixture
-def next_request(provider) -> Callable[[Any], WebhookRequest]:
-    """Returns the next request that the simulated Twilio makes to `provider`, as a webhook."""
-    arrived: SimpleQueue[WebhookRequest] = SimpleQueue()
-    answer = provider.behave
-
-    def behave(handler: Any) -> None:
-        received = provider.received[-1]
-        headers = {name.lower(): value for name, value in received.headers.items()}
-        url = provider.url + received.path
-        now = datetime.now(UTC)
-        arrived.put(WebhookRequest("status", received.method, url, headers, received.body, now))
-        answer(handler)
-
-    provider.behave = behave
-    return lambda kind: replace(arrived.get(timeout=30), kind=kind)
-
-
 def test_simulated_twilio_reports_the_status_of_each_message(
-    make_simulated, make_message, provider, next_request
+    make_simulated, make_message, listener
 ):
-    twilio = make_simulated(status_callback=f"{provider.url}/status")
+    twilio = make_simulated(status_callback=f"{listener.url}/status")
     for to, last, code, suppress in [
         ("+12015550123", "delivered", None, False),
         ("+15005553003", "bounced", "30003", False),
@@ -228,7 +206,7 @@ def test_simulated_twilio_reports_the_status_of_each_message(
     ]:
         sid = twilio.send(make_message(recipient=to)).provider_message_id
 
-        receipts = [twilio.receive(next_request("status")).items[0] for _ in range(3)]
+        receipts = [twilio.receive(next_webhook(listener, "status")).items[0] for _ in range(3)]
 
         assert [receipt.kind for receipt in receipts] == ["queued", "sent", last]
         assert {receipt.provider_message_id for receipt in receipts} == {sid}
@@ -236,11 +214,9 @@ def test_simulated_twilio_reports_the_status_of_each_message(
         assert (receipts[-1].code, receipts[-1].suppress) == (code, suppress)
 
 
-def test_inbound_message_from_the_simulated_twilio_is_read(
-    make_receiver, doubles, provider, next_request
-):
+def test_inbound_message_from_the_simulated_twilio_is_read(make_receiver, doubles, listener):
     incoming = {
-        "url": f"{provider.url}/inbound?a=1",
+        "url": f"{listener.url}/inbound?a=1",
         "Body": "Да 👋",
         "OptOutType": "START",
         "MediaUrl": ["https://api.twilio.com/cat.png"],
@@ -248,6 +224,6 @@ def test_inbound_message_from_the_simulated_twilio_is_read(
 
     doubles.session.post(f"{doubles.http_url}/twilio/_inbound", json=incoming, timeout=30)
 
-    [message] = make_receiver().receive(next_request("inbound")).items
+    [message] = make_receiver().receive(next_webhook(listener, "inbound")).items
     assert (message.body, message.keyword, message.channel) == ("Да 👋", "start", "mms")
     assert message.attachments[0].url == "https://api.twilio.com/cat.png"
