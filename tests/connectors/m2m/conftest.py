@@ -1,4 +1,4 @@
-"""Connectors to MTS as the sandbox plays it, and to one that answers as the test has it."""
+"""Connectors for a scripted MTS and for the simulated one."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,50 +7,36 @@ import pytest
 
 from connectors.m2m.connector import M2m
 from connectors.m2m.settings import M2mSettings
-from sandbox.client import RunningSandbox
-from tests.doubles.client import running_doubles
-
-
-@pytest.fixture(scope="module")
-def sandbox_process() -> Iterator[RunningSandbox]:
-    with running_doubles() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(sandbox_process: RunningSandbox) -> RunningSandbox:
-    sandbox_process.clear()
-    return sandbox_process
 
 
 @pytest.fixture
 def make_m2m() -> Iterator[Callable[..., M2m]]:
-    connectors: list[M2m] = []
+    made: list[M2m] = []
 
-    def make(url: str, **settings: Any) -> M2m:
+    def make(url: str = "https://mts.test", **settings: Any) -> M2m:
         loopback = {"allow_networks": ("loopback",)}
-        connectors.append(M2m(M2mSettings(url=url, **{**loopback, **settings})))
-        return connectors[-1]
+        made.append(M2m(M2mSettings(url=url, **{**loopback, **settings})))
+        return made[-1]
 
     yield make
-    for connector in connectors:
+    for connector in made:
         connector.close()
 
 
 @pytest.fixture
-def at_sandbox(make_m2m, sandbox) -> Callable[..., M2m]:
-    """Connectors whose MTS is the sandbox."""
+def make_simulated(make_m2m, doubles) -> Callable[..., M2m]:
+    """Returns connectors for the simulated MTS."""
 
     def make(**settings: Any) -> M2m:
         service = "http-api/v1" if settings.get("mode") == "omnichannel" else "m2m_api.asmx"
-        return make_m2m(f"{sandbox.http_url}/m2m/{service}", **settings)
+        return make_m2m(f"{doubles.http_url}/m2m/{service}", **settings)
 
     return make
 
 
 @pytest.fixture
-def at_provider(make_m2m, provider, tight_limits) -> Callable[..., M2m]:
-    """Connectors whose MTS answers as the test has it."""
+def make_scripted(make_m2m, provider, tight_limits) -> Callable[..., M2m]:
+    """Returns connectors for `provider`."""
 
     def make(**settings: Any) -> M2m:
         return make_m2m(f"{provider.url}/mts", **tight_limits, **settings)

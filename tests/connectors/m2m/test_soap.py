@@ -1,16 +1,26 @@
+from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-import pytest
-
 from connectors.base import Misconfigured, Rejected, Unavailable
-from connectors.m2m.errors import FAULTS
-from tests.connectors.m2m.wire import KEY, RECIPIENT, SOAP_12, fault_11, fault_12, sent_as
+from connectors.m2m.soap import KIND_OF_STATUS
+from tests.connectors.m2m.polling import poll, sent
+from tests.connectors.m2m.soap_bodies import (
+    API_KEY,
+    RECIPIENT,
+    SOAP_12,
+    fault_12,
+    sent_as,
+    statuses,
+)
+from tests.connectors.sending import outcome
+
+DATE = "2026-11-22T15:00:00.1234567+03:00"
 
 
-def test_the_envelope_is_that_of_the_service(at_provider, make_message, provider):
+def test_envelope_contains_message_and_credentials(make_scripted, make_message, provider):
     provider.answer(200, sent_as("2648"))
 
-    accepted = at_provider(login="user", password="123456", sender="RELAY").send(
+    accepted = make_scripted(login="user", password="123456", sender="RELAY").send(
         make_message(recipient=RECIPIENT, body="Привет")
     )
 
@@ -29,10 +39,10 @@ def test_the_envelope_is_that_of_the_service(at_provider, make_message, provider
     )
 
 
-def test_a_key_takes_the_place_of_login_and_password(at_provider, make_message, provider):
+def test_api_key_replaces_login_and_password(make_scripted, make_message, provider):
     provider.answer(200, sent_as("2648"))
 
-    at_provider(api_key="k3y").send(make_message(recipient=RECIPIENT))
+    make_scripted(api_key="k3y").send(make_message(recipient=RECIPIENT))
 
     [received] = provider.received
     assert received.headers["Authorization"] == "Bearer k3y"
@@ -40,75 +50,8 @@ def test_a_key_takes_the_place_of_login_and_password(at_provider, make_message, 
     assert [child.tag.rpartition("}")[2] for child in method] == ["msid", "message"]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.code)
-@pytest.mark.parametrize("status", [200, 400, 500, 503])
-@pytest.mark.parametrize("shape", [fault_11, fault_12])
-def test_a_fault_means_what_its_name_says_whatever_the_status(
-    at_provider, make_message, provider, fault, status, shape
-):
-    provider.answer(status, shape(fault.code))
-
-    with pytest.raises(fault.outcome) as raised:
-        at_provider(**KEY).send(make_message(recipient=RECIPIENT))
-
-    assert raised.value.code == fault.code
-    assert getattr(raised.value, "suppress", False) == fault.suppress
-    assert getattr(raised.value, "retry_after", None) == fault.retry_after
-
-
-def test_only_the_blacklists_suppress_the_number():
-    assert {fault.code: fault.suppress for fault in FAULTS if fault.suppress} == {
-        "MSID_IS_IN_BLACKLIST": "opt_out",
-        "MSIDS_ARE_IN_BLACKLIST": "opt_out",
-    }
-
-
-def test_the_number_of_a_fault_is_told_with_its_name(at_provider, make_message, provider):
-    provider.answer(500, fault_11("MSID_FORMAT_ERROR", "506"))
-
-    with pytest.raises(Rejected) as raised:
-        at_provider(**KEY).send(make_message(recipient=RECIPIENT))
-
-    assert raised.value.detail == "506 MSID_FORMAT_ERROR"
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "outcome", "code"),
-    [
-        (500, fault_11("SOMETHING_NEW", "707"), Rejected, "SOMETHING_NEW"),
-        (200, fault_12("SOMETHING_NEW"), Rejected, "SOMETHING_NEW"),
-        (500, fault_12("Server was unable to process request."), Rejected, "soap_fault"),
-        (500, fault_12(""), Rejected, "soap_fault"),
-        (401, fault_12("SOMETHING_NEW"), Misconfigured, "401"),
-        (429, fault_12("SOMETHING_NEW"), Unavailable, "429"),
-        (502, fault_11("SOMETHING_NEW"), Unavailable, "502"),
-        (503, fault_11("SOMETHING_NEW"), Unavailable, "503"),
-        (504, fault_11("SOMETHING_NEW"), Unavailable, "504"),
-        (500, b"<h1>Server Error</h1>", Unavailable, "500"),
-        (500, b"", Unavailable, "500"),
-        (500, fault_11("MSID_FORMAT_ERROR")[:-20], Unavailable, "500"),
-        (503, b"maintenance", Unavailable, "503"),
-        (302, b"", Misconfigured, "302"),
-        (400, b"bad", Rejected, "400"),
-        (401, b"", Misconfigured, "401"),
-        (403, b"", Misconfigured, "403"),
-        (404, b"", Rejected, "404"),
-    ],
-)
-def test_what_has_no_known_name_is_classed_by_whether_it_is_a_fault_at_all(
-    at_provider, make_message, provider, status, body, outcome, code
-):
-    provider.answer(status, body)
-
-    with pytest.raises(outcome) as raised:
-        at_provider(**KEY).send(make_message(recipient=RECIPIENT))
-
-    assert raised.value.code == code
-
-
-@pytest.mark.parametrize(
-    ("body", "message_id"),
-    [
+def test_success_is_accepted_even_without_a_valid_id(make_scripted, make_message, provider):
+    table = [
         (sent_as(" 2648\n"), "2648"),
         (sent_as("9223372036854775807"), "9223372036854775807"),
         (sent_as("9" * 5000), None),
@@ -119,64 +62,111 @@ def test_what_has_no_known_name_is_classed_by_whether_it_is_a_fault_at_all(
         (b"<html/>", None),
         (b"", None),
         (b"\xff\xfe", None),
-    ],
-)
-def test_a_success_is_accepted_with_whatever_id_is_legible(
-    at_provider, make_message, provider, body, message_id
-):
-    provider.answer(200, body)
+    ]
+    m2m, message = make_scripted(**API_KEY), make_message(recipient=RECIPIENT)
+    failures = []
+    for body, message_id in table:
+        provider.answer(200, body)
+        accepted = m2m.send(message)
+        if (accepted.provider_message_id, accepted.code) != (message_id, "200"):
+            failures.append((body, accepted))
+    assert not failures
 
-    accepted = at_provider(**KEY).send(make_message(recipient=RECIPIENT))
 
-    assert (accepted.provider_message_id, accepted.code) == (message_id, "200")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_response_with_a_document_type_is_not_parsed(make_scripted, make_message, provider):
+    utf_16 = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x [<!ENTITY a "1">]><x>&a;</x>'
+    bodies = [
         b'<!DOCTYPE x [<!ENTITY a "MSID_FORMAT_ERROR">]>' + fault_12("&a;"),
         b'<?xml version="1.0"?>\n<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>',
-        '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x [<!ENTITY a "1">]><x>&a;</x>'.encode(
-            "utf-16"
-        ),
+        utf_16.encode("utf-16"),
         b'<?xml version="1.0" encoding="utf-7"?>+ADwAIQ-DOCTYPE x+AD4-<x/>',
-    ],
-    ids=["entity", "external", "utf-16", "utf-7"],
-)
-def test_a_reply_with_a_document_type_is_not_read(at_provider, make_message, provider, body):
-    provider.answer(500, body)
+    ]
+    m2m, message = make_scripted(**API_KEY), make_message(recipient=RECIPIENT)
+    failures = []
+    for body in bodies:
+        provider.answer(500, body)
+        error = outcome(m2m, message)
+        if (type(error), error.code) != (Unavailable, "500"):
+            failures.append((body, error))
+    assert not failures
 
-    with pytest.raises(Unavailable, match="500"):
-        at_provider(**KEY).send(make_message(recipient=RECIPIENT))
 
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        ("ё" * 1000, None),
-        ("ё" * 1001, "text_too_long"),
-        ("a\x0bb", "text_not_allowed"),
-        ("a\x1bb", "text_not_allowed"),
-        ("a\ufffeb", "text_not_allowed"),
-        ("a\ud800b", "text_not_allowed"),
-    ],
-)
-def test_a_text_that_soap_cannot_carry_is_refused_before_it_is_sent(
-    at_sandbox, make_message, sandbox, body, code
+def test_text_that_soap_cannot_carry_is_rejected_before_it_is_sent(
+    make_simulated, make_message, doubles
 ):
-    connector, message = at_sandbox(**KEY), make_message(recipient=RECIPIENT, body=body)
+    m2m = make_simulated(**API_KEY)
+    table = {
+        "ё" * 1001: "text_too_long",
+        "a\x0bb": "text_not_allowed",
+        "a\x1bb": "text_not_allowed",
+        "a\ufffeb": "text_not_allowed",
+        "a\ud800b": "text_not_allowed",
+    }
+    failures = []
+    for body, code in table.items():
+        error = outcome(m2m, make_message(recipient=RECIPIENT, body=body))
+        if (type(error), error.code) != (Rejected, code):
+            failures.append((body, error))
+    assert not failures
 
-    if code is None:
-        connector.send(message)
-    else:
-        with pytest.raises(Rejected, match=code):
-            connector.send(message)
-
-    assert sandbox.count()["by_outcome"] == ({"accepted": 1} if code is None else {})
+    m2m.send(make_message(recipient=RECIPIENT, body="ё" * 1000))
+    assert doubles.count()["by_outcome"] == {"accepted": 1}
 
 
-def test_a_blacklisted_number_is_suppressed(at_sandbox, make_message):
-    with pytest.raises(Rejected) as raised:
-        at_sandbox(**KEY).send(make_message(recipient="+79990000410"))
+# Polling
 
-    assert (raised.value.code, raised.value.suppress) == ("MSID_IS_IN_BLACKLIST", "opt_out")
+
+def test_every_status_becomes_a_receipt(make_scripted, provider):
+    m2m = make_scripted(**API_KEY)
+    table = {**KIND_OF_STATUS, "Resting": "unrecognised", "": "unrecognised"}
+    failures = []
+    for status, kind in table.items():
+        provider.answer(200, statuses(("2648", status, DATE)))
+        [receipt] = m2m.poll(sent("2648"))
+        if (receipt.kind, receipt.code, receipt.suppress) != (kind, status, False):
+            failures.append(receipt)
+        assert receipt.key == f"2648:{status}:{DATE}"
+        assert receipt.occurred_at == datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+        assert receipt.payload["PartCount"] == "2"
+    assert not failures
+
+
+def test_receipt_with_an_invalid_date_has_no_time(make_scripted, provider):
+    provider.answer(200, statuses(("2648", "Sent", "soon")))
+
+    [receipt] = make_scripted(**API_KEY).poll(sent("2648"))
+
+    assert (receipt.occurred_at, receipt.key) == (None, "2648:Sent:soon")
+
+
+def test_unknown_id_does_not_hide_the_status_of_other_messages(make_simulated, make_message):
+    m2m = make_simulated(**API_KEY)
+    known = [str(m2m.send(make_message(recipient=RECIPIENT)).provider_message_id) for _ in "abc"]
+
+    receipts = m2m.poll(sent("1", known[0], "uuid-4", known[1], "2", known[2]))
+
+    assert [(receipt.provider_message_id, receipt.kind) for receipt in receipts] == [
+        (message_id, "queued") for message_id in known
+    ]
+    assert m2m.poll(sent("1")) == []
+    assert m2m.poll(sent("uuid-4")) == []
+
+
+def test_failed_poll_raises_the_error_of_its_response(make_scripted, provider):
+    table: list[tuple[int, bytes, type, str]] = [
+        (500, fault_12("INCORRECT_PASSWORD"), Misconfigured, "INCORRECT_PASSWORD"),
+        (500, fault_12("SYSTEM_FAILURE"), Unavailable, "SYSTEM_FAILURE"),
+        (500, fault_12("TOO_MANY_PARAMETERS"), Rejected, "TOO_MANY_PARAMETERS"),
+        (503, b"", Unavailable, "503"),
+        (200, b"<html>", Unavailable, "invalid_response"),
+        (200, b"", Unavailable, "invalid_response"),
+    ]
+    m2m = make_scripted(**API_KEY)
+    failures = []
+    for status, body, kind, code in table:
+        provider.answer(status, body)
+        error = poll(m2m, "2648", "2649")
+        if not isinstance(error, kind) or error.code != code:  # type: ignore[attr-defined]
+            failures.append((status, body, error))
+    assert not failures
+    assert len(provider.received) == len(table)
