@@ -1,121 +1,17 @@
 import json
-from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.base import (
-    Misconfigured,
-    Rejected,
-    SendError,
-    Unavailable,
-    Uncertain,
-)
-from connectors.sba.connector import Sba
-from tests.connectors.sba.payments import MOVES, REGISTER, payload_for, payment
-
-CASES = [
-    ("1", "register", "Заказ с таким номером уже обработан", Rejected),
-    ("1", "status", "Expected [orderId] or [orderNumber]", Rejected),
-    ("3", "register", "Unknown currency", Rejected),
-    ("4", "registerPreAuth", "[amount] is empty", Rejected),
-    ("5", "register", "The user must change the password", Misconfigured),
-    ("5", "refund", "Пользователь должен сменить свой пароль", Misconfigured),
-    ("5", "status", "The user is disabled", Misconfigured),
-    ("5", "register", "Доступ запрещён", Misconfigured),
-    ("5", "registerPreAuth", "Access denied", Misconfigured),
-    ("5", "register", "Wrong value of a parameter", Rejected),
-    ("5", "deposit", "Access denied", Rejected),
-    ("5", "refund", "Incorrect amount", Rejected),
-    ("6", "reverse", "Wrong order number", Rejected),
-    ("7", "register", "System error", Unavailable),
-    ("7", "status", "Системная ошибка", Unavailable),
-    ("7", "deposit", "System error", Uncertain),
-    ("7", "reverse", "Системная ошибка", Uncertain),
-    ("7", "refund", "Payment must be in the correct state", Rejected),
-    ("7", "refund", "Invalid refund amount (less than one rouble)", Rejected),
-    ("13", "register", "Unknown feature", Rejected),
-    ("14", "registerPreAuth", "Features exclude each other", Rejected),
-    ("not_successful", "refund", "Failed", Rejected),
-    ("99", "refund", "What no table knows", Rejected),
-]
+from connectors.base import Misconfigured, Rejected, SentMessage, Unavailable, Uncertain
+from connectors.sba.replies import read_receipts
+from tests.connectors.sba.payments import MONEY_OPERATIONS, ORDER_ID, payload_for, payment
+from tests.connectors.sending import outcome
 
 
-def test_every_row_of_the_table_is_tried():
-    tried = Counter((code, outcome) for code, _, _, outcome in CASES)
-
-    assert Counter((row.code, row.outcome) for row in Sba.errors) <= tried
-
-
-@pytest.mark.parametrize(("code", "operation", "text", "outcome"), CASES)
-def test_an_error_code_means_what_the_table_says(
-    scripted, provider, code, operation, text, outcome
-):
-    body = {"errorCode": code, "errorMessage": text}
-    if code == "not_successful":
-        body = {"success": False, "errorMessage": text}
-    provider.answer(200, json.dumps(body).encode())
-
-    with pytest.raises(outcome) as raised:
-        scripted.send(payment(payload_for(operation)))
-
-    assert (raised.value.code, raised.value.detail) == (code, text)
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        ({"errorCode": "6", "errorMessage": "No order"}, "6"),
-        ({"errorCode": 6, "errorMessage": "No order"}, "6"),
-        ({"ErrorCode": "6", "ErrorMessage": "No order"}, "6"),
-        ({"error": {"code": 6, "description": "No order", "message": "x"}}, "6"),
-        ({"error": {"code": "6", "message": "No order"}, "success": False}, "6"),
-        ({"errorCode": "0", "success": False, "errorMessage": "No order"}, "not_successful"),
-        ({"errorCode": "0", "error": {"message": "No order"}}, "not_successful"),
-        ({"error": "No order"}, "not_successful"),
-        ({"errorCode": "99", "errorMessage": "No order"}, "99"),
-    ],
-)
-@pytest.mark.parametrize("status", [200, 400])
-def test_an_error_is_found_however_it_is_spelt(scripted, provider, body, code, status):
-    provider.answer(status, json.dumps(body).encode())
-
-    with pytest.raises(Rejected) as raised:
-        scripted.send(payment(payload_for("refund")))
-
-    assert (raised.value.code, raised.value.detail) == (code, "No order")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"errorCode": "0"},
-        {"errorCode": 0},
-        {"errorCode": "", "errorMessage": ""},
-        {"ErrorCode": "0", "ErrorMessage": "Success"},
-        {"success": True, "errorCode": None},
-        {},
-    ],
-)
-def test_a_success_is_found_however_it_is_spelt(scripted, provider, body):
-    provider.answer(200, json.dumps(body).encode())
-
-    assert scripted.send(payment(payload_for("refund"))).code == "0"
-
-
-@pytest.mark.parametrize("text", ["Access denied", "Доступ запрещен"])
-def test_access_denied_to_a_refund_stops_no_registrations(scripted, provider, text):
-    provider.answer(200, json.dumps({"errorCode": "5", "errorMessage": text}).encode())
-
-    with pytest.raises(Rejected):
-        scripted.send(payment(payload_for("refund")))
-    with pytest.raises(Misconfigured):
-        scripted.send(payment())
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "registration", "move"),
-    [
+def test_operation_without_a_clear_answer_is_retried_unless_it_moves_money(scripted, provider):
+    table: list[tuple[int, bytes, type, type]] = [
+        # status, body, exception for a registration or status, exception if money may have moved
         (500, b"<h1>oops</h1>", Unavailable, Uncertain),
         (502, b'{"errorCode": "6"}', Unavailable, Uncertain),
         (503, b"", Unavailable, Uncertain),
@@ -130,73 +26,130 @@ def test_access_denied_to_a_refund_stops_no_registrations(scripted, provider, te
         (401, b'{"error": "Unauthorized"}', Misconfigured, Misconfigured),
         (403, b'{"error": "Forbidden"}', Misconfigured, Misconfigured),
         (404, b"", Rejected, Rejected),
-    ],
-)
-def test_an_answer_that_is_not_clear_is_asked_again_but_for_money(
-    scripted, provider, status, body, registration, move
-):
-    provider.answer(status, body)
-
-    with pytest.raises(registration):
-        scripted.send(payment())
-    with pytest.raises(Unavailable if registration is Unavailable else registration):
-        scripted.send(payment({"operation": "status"}))
-    for operation in MOVES:
-        with pytest.raises(move):
-            scripted.send(payment(payload_for(operation)))
+    ]
+    failures = []
+    for status, body, repeatable, money in table:
+        provider.answer(status, body)
+        for sba in scripted:
+            kinds = [
+                type(outcome(sba, payment(payload_for(operation))))
+                for operation in ("register", "status", *MONEY_OPERATIONS)
+            ]
+            if kinds != [repeatable, repeatable, money, money, money]:
+                failures.append((status, body, kinds))
+    assert not failures
 
 
-@pytest.mark.parametrize("misbehaviour", ["hang", "reset"])
-def test_no_answer_is_asked_again_but_for_money(scripted, provider, misbehaviour):
-    getattr(provider, misbehaviour)()
+def test_operation_without_any_answer_is_retried_unless_it_moves_money(scripted, provider):
+    for misbehave in (provider.hang, provider.reset):
+        misbehave()
+        for sba in scripted:
+            assert isinstance(outcome(sba, payment()), Unavailable)
+        for operation in MONEY_OPERATIONS:
+            assert isinstance(outcome(scripted[0], payment(payload_for(operation))), Uncertain)
 
-    with pytest.raises(Unavailable):
-        scripted.send(payment())
-    for operation in MOVES:
-        with pytest.raises(Uncertain):
-            scripted.send(payment(payload_for(operation)))
-    assert len(provider.received) == 4
+    assert len(provider.received) == 2 * (2 + 3)
 
 
-def test_a_refund_that_was_never_sent_is_tried_again(make_sba, tight_limits):
+def test_refund_that_was_not_sent_is_retried(make_sba, tight_limits):
     sba = make_sba(url="http://127.0.0.1:1", **tight_limits)
 
-    with pytest.raises(Unavailable, match="connection_refused"):
-        sba.send(payment(payload_for("refund")))
+    error = outcome(sba, payment(payload_for("refund")))
+
+    assert (type(error), error.code) == (Unavailable, "connection_refused")
 
 
-def test_a_refund_is_tried_again_where_only_the_question_before_it_failed(scripted, provider):
+def test_refund_is_retried_if_only_the_status_request_before_it_failed(scripted, provider):
     provider.answer(503)
 
-    with pytest.raises(Unavailable):
-        scripted.send(payment({"operation": "refund", "amount": 100}))
+    error = outcome(scripted[0], payment({"operation": "refund", "amount": 100}))
+
+    assert isinstance(error, Unavailable)
     assert "getOrderStatusExtended" in provider.received[0].path
 
 
-def test_a_registration_without_an_id_is_asked_again(scripted, provider):
+def test_registration_without_an_order_id_is_retried(scripted, provider):
     provider.answer(200, b'{"errorCode": "0", "formUrl": "https://pay.test/"}')
 
-    with pytest.raises(Unavailable, match="invalid_response"):
-        scripted.send(payment())
+    error = outcome(scripted[0], payment())
+
+    assert (type(error), error.code) == (Unavailable, "invalid_response")
 
 
-def test_the_wait_that_the_bank_asks_for_is_passed_on(scripted, provider):
+def test_wait_of_the_retry_after_header_is_used(scripted, provider):
     provider.answer(429, b"", Retry_After="120")
 
-    with pytest.raises(Unavailable) as raised:
-        scripted.send(payment())
+    error = outcome(scripted[0], payment())
 
-    assert raised.value.retry_after == timedelta(seconds=120)
+    assert isinstance(error, Unavailable)
+    assert error.retry_after == timedelta(seconds=120)
 
 
-@pytest.mark.parametrize("status", [200, 400, 503])
-def test_neither_secrets_nor_order_nor_content_are_in_an_error(scripted, provider, status):
-    bundle = {"customerDetails": {"email": "ann@example.org"}, "items": ["a red chair"]}
-    message = payment({**REGISTER, "orderBundle": bundle, "description": "for Ann"}, "ORDER-17")
-    said = "5 not: sandbox-api sandbox-password ORDER-17 ann@example.org a red chair, for Ann"
-    provider.answer(status, json.dumps({"errorCode": "5", "errorMessage": said}).encode())
+# The status of an order
 
-    with pytest.raises(SendError) as raised:
-        scripted.send(message)
 
-    assert "5 not: *** *** *** *** ***, ***" in raised.value.detail
+def test_every_order_status_becomes_a_receipt():
+    table: list[tuple[int | str, list[str]]] = [
+        (0, []),
+        (1, ["sent"]),
+        (2, ["delivered"]),
+        (3, ["failed"]),
+        (4, ["delivered"]),
+        (5, []),
+        (6, ["failed"]),
+        ("2", ["delivered"]),
+        (7, ["unrecognised"]),
+    ]
+    failures = []
+    for status, kinds in table:
+        receipts = read_receipts(ORDER_ID, {"errorCode": "0", "orderStatus": status})
+        if [receipt.kind for receipt in receipts] != kinds:
+            failures.append((status, receipts))
+    assert not failures
+
+
+def test_response_without_an_order_status_has_no_receipt():
+    assert read_receipts(ORDER_ID, {"errorCode": "0"}) == []
+
+
+def test_receipt_contains_the_reason_of_a_decline_but_not_the_card():
+    [receipt] = read_receipts(
+        ORDER_ID,
+        {
+            "errorCode": "0",
+            "orderStatus": 6,
+            "actionCode": 116,
+            "actionCodeDescription": "Not enough money",
+            "cardAuthInfo": {"pan": "411111**1111", "cardholderName": "ANN"},
+            "ip": "203.0.113.9",
+        },
+    )
+
+    assert receipt.detail == "Not enough money"
+    assert receipt.payload == {
+        "orderStatus": 6,
+        "actionCode": 116,
+        "actionCodeDescription": "Not enough money",
+    }
+
+
+def test_poll_requests_the_status_by_order_id(scripted, provider):
+    provider.answer(200, json.dumps({"errorCode": "0", "orderStatus": 2}).encode())
+    message = SentMessage(ORDER_ID, "uid", "payment", "A-1", datetime.now(UTC))
+
+    for sba in scripted:
+        [receipt] = sba.poll([message])
+        assert (receipt.kind, receipt.provider_message_id) == ("delivered", ORDER_ID)
+
+    for received in provider.received:
+        assert received.path.endswith("/getOrderStatusExtended.do")
+        assert ORDER_ID.encode() in received.body
+        assert b"A-1" not in received.body
+
+
+def test_failed_poll_raises_the_error_of_its_response(scripted, provider):
+    message = SentMessage(ORDER_ID, "uid", "payment", "A-1", datetime.now(UTC))
+    for status, kind in [(503, Unavailable), (401, Misconfigured)]:
+        provider.answer(status)
+        with pytest.raises(kind):
+            scripted[0].poll([message])

@@ -1,30 +1,38 @@
+from typing import Any
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
-from connectors.sba.connector import SbaSettings
+from connectors.sba.settings import SbaSettings
+from tests.connectors.sba.callbacks import PUBLIC_KEY, pem_of
 from tests.connectors.sba.payments import PASSWORD
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({}, "token"),
-        ({"user_name": "u"}, "token"),
-        ({"password": "s3cret"}, "token"),
-        ({"user_name": "u", "password": "s3cret", "token": "s3cret"}, "set either token"),
-        ({"user_name": "u", "token": "s3cret"}, "set either token"),
-        ({"user_name": "", "password": "", "token": ""}, "token"),
-        ({"token": "t", "api": "soap"}, "api"),
-        ({"token": "t", "url": "https://bank.test/?s3cret"}, "query"),
-        ({"token": "t", "url": "bank.test"}, "url"),
+def test_invalid_settings_are_rejected_without_quoting_secrets():
+    elliptic_key = pem_of(ec.generate_private_key(ec.SECP256R1()))
+    credentials = "token: set either token, or user_name and password."
+    table: list[tuple[dict[str, Any], str]] = [
+        ({}, credentials),
+        ({"user_name": "u"}, credentials),
+        ({"password": "s3cret"}, credentials),
+        ({"user_name": "u", "password": "s3cret", "token": "s3cret"}, credentials),
+        ({"user_name": "u", "token": "s3cret"}, credentials),
+        ({"user_name": "", "password": "", "token": ""}, credentials),
         ({"token": "t", "callback_url": "hook"}, "callback_url"),
-    ],
-)
-def test_bad_settings_are_refused_without_showing_secrets(settings, says):
-    with pytest.raises(ValidationError, match=says) as raised:
-        SbaSettings(**settings)
-
-    assert "s3cret" not in str(raised.value)
+        ({"token": "t", "webhook_secrets": [""]}, "webhook_secrets"),
+        ({"token": "t", "webhook_secrets": ["s3cret", "b", "c"]}, "webhook_secrets"),
+        ({"token": "t", "webhook_certificates": ["s3cret"]}, "webhook_certificates"),
+        ({"token": "t", "webhook_certificates": [elliptic_key]}, "not an RSA key"),
+        ({"token": "t", "webhook_certificates": [PUBLIC_KEY] * 3}, "webhook_certificates"),
+    ]
+    failures = []
+    for settings, expected in table:
+        with pytest.raises(ValidationError) as raised:
+            SbaSettings(**settings)
+        if expected not in str(raised.value) or "s3cret" in str(raised.value):
+            failures.append((settings, str(raised.value)))
+    assert not failures
 
 
 def test_secrets_are_not_shown_with_the_settings(make_sba):

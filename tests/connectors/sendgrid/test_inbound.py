@@ -178,7 +178,7 @@ def test_raw_and_parsed_email_have_the_same_content():
     mime.add_attachment(b"\0\r\n\xff", maintype="image", subtype="png", filename="ü.png")
 
     for raw in (True, False):
-        simulated = sendgrid_webhooks.incoming(
+        simulated = sendgrid_webhooks.inbound_webhook(
             "https://grid:p%3Ass@relay.example.com/", bytes(mime), ENVELOPE, raw=raw
         )
         headers = {name.lower(): value for name, value in simulated.headers.items()}
