@@ -6,12 +6,20 @@ that other terminals find them. The environment takes precedence over that file.
 """
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from connectors.toolkit.guard import Networks
 
@@ -168,7 +176,8 @@ def settings() -> Settings:
     """Return the settings of this process, read once.
 
     Raises:
-        pydantic.ValidationError: Some variables are invalid.
+        pydantic.ValidationError: Some variables are invalid; see `describe_errors`.
+        pydantic_settings.SettingsError: A variable is not valid JSON.
     """
     folder = Path(os.environ.get("POSTROOM_VAR", "var"))
     return Settings(_env_file=folder / "env")
@@ -178,3 +187,17 @@ def variable_name(field: str) -> str:
     """Return the environment variable of a setting, such as `POSTROOM_PORT`."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"POSTROOM_{field.upper()}"
+
+
+def describe_errors(error: ValidationError | SettingsError) -> list[str]:
+    """Return a line for each invalid variable, without its value, which may be a secret."""
+    if isinstance(error, SettingsError):
+        found = re.search(r'field "(\w+)"', str(error))
+        return [f"{variable_name(found[1])}: not valid JSON" if found else str(error)]
+    lines = []
+    for detail in error.errors(include_input=False, include_url=False):
+        name = str(detail["loc"][0])
+        # A setting with an alias is reported by its alias, which is the variable.
+        variable = variable_name(name) if name in Settings.model_fields else name
+        lines.append(f"{variable}: {detail['msg']}")
+    return lines

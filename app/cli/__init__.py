@@ -1,101 +1,78 @@
-"""The `postroom` command: one file a subject, and here what they have in common."""
+"""The `postroom` command. Each subject has a module of its own."""
 
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
-from psycopg2.errors import UndefinedTable
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-
-from app.agents import AgentsError
-from app.cli.output import CommandError, OutOfReachError
-from app.settings import Settings
-
-# Imported when it is called for: `send` loads all checks of the API, `up` the embedded servers,
-# and no other command should wait for those.
-MODULES = {
-    "up": "app.cli.up",
-    "migrate": "app.cli.migrate",
-    "send": "app.cli.send",
-    "status": "app.cli.status",
-    "replay": "app.cli.messages",
-    "cancel": "app.cli.messages",
-    "pause": "app.cli.pause",
-    "resume": "app.cli.pause",
-    "token": "app.cli.token",
-    "agents": "app.cli.agents",
-    "connectors": "app.cli.connectors",
-    "suppressions": "app.cli.suppressions",
-}
 
 EPILOG = """\
-Settings come from the environment, and from var/env where `postroom up` runs.
+Settings come from the environment, and from the file var/env that `postroom up` writes.
 
 \b
 Exit codes:
-  0  done
-  1  refused, or failed
-  2  wrong usage
+  0  success
+  1  rejected, or failed
+  2  invalid usage
   3  not found, or nothing to do
-  4  the database is out of reach
+  4  the database is unreachable
 """
 
 
+class Command(NamedTuple):
+    """A command: the module that defines it, and its line in `postroom --help`."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "up": Command("app.cli.up", "Run Postroom and its servers on this machine until Ctrl-C."),
+    "migrate": Command("app.cli.migrate", "Migrate the database to the newest revision."),
+    "send": Command("app.cli.send", "Submit a message."),
+    "status": Command("app.cli.status", "Show the state of the scheduler and of every agent."),
+    "replay": Command("app.cli.messages", "Replay messages that have ended."),
+    "cancel": Command("app.cli.messages", "Cancel messages that have not started sending."),
+    "pause": Command("app.cli.pause", "Pause an agent, or all sending."),
+    "resume": Command("app.cli.pause", "Resume an agent, or all sending."),
+    "token": Command("app.cli.token", "Manage API tokens."),
+    "agents": Command("app.cli.agents", "Inspect the configured agents."),
+    "connectors": Command("app.cli.connectors", "Inspect the installed connectors."),
+    "suppressions": Command("app.cli.suppressions", "Manage the suppression list."),
+}
+
+
 class Commands(click.Group):
-    """Commands whose expected failures end in a readable line and an exit code."""
+    """The group of all commands. A command's module is imported only when the command is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *MODULES]
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands in the order of the help."""
+        return [*COMMANDS]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in MODULES:
-            return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(MODULES[cmd_name]), cmd_name)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command, or None if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name].module), cmd_name)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
+
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Expected errors end it with a readable line and an exit code."""
         try:
             return super().invoke(ctx)
-        except AgentsError as error:
-            raise CommandError(str(error)) from None
-        except SettingsError as error:
-            raise CommandError(str(error)) from None
-        except ValidationError as error:
-            if error.title != Settings.__name__:
+        except Exception as error:
+            from app.cli.errors import command_error  # noqa: PLC0415 - imports what `--help` must not
+
+            expected = command_error(error)
+            if expected is None:
                 raise
-            raise CommandError(_bad_settings(error)) from None
-        except DBAPIError as error:
-            raise _of_database(error) from None
-
-
-def _bad_settings(error: ValidationError) -> str:
-    """A line for each variable; without its value, which may be a secret."""
-    prefix = Settings.model_config.get("env_prefix", "")
-    lines = []
-    for fault in error.errors(include_input=False, include_url=False):
-        name = str(fault["loc"][0])
-        variable = f"{prefix}{name}".upper() if name in Settings.model_fields else name
-        lines.append(f"{variable}: {fault['msg']}")
-    return "\n".join(lines)
-
-
-def _of_database(error: DBAPIError) -> Exception:
-    """What to tell the operator; `error` itself where it is a defect of ours."""
-    if isinstance(error.orig, UndefinedTable):
-        return CommandError("the database has not been migrated: run `postroom migrate`")
-    if not isinstance(error, OperationalError | InterfaceError):
-        return error
-    reason = str(error.orig).partition("\n")[0]
-    state = getattr(error.orig, "pgcode", None)
-    # Without a code no server answered; class 08 are lost connections, 53 a server that is full,
-    # 57P one that starts or stops.
-    if state is None or state.startswith(("08", "53", "57P")):
-        return OutOfReachError(f"the database is out of reach: {reason}")
-    return CommandError(f"the database gave up: {reason}")
+            raise expected from None
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """A self-hosted messaging backend."""
+    """Operate Postroom, a self-hosted messaging backend."""

@@ -1,4 +1,4 @@
-"""`postroom agents`: what agents.toml says."""
+"""`postroom agents`."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ from app.settings import settings
 
 @click.group()
 def agents() -> None:
-    """The agents of agents.toml."""
+    """Inspect the configured agents."""
 
 
 @agents.command()
 @json_option
 def check(*, as_json: bool) -> None:
-    """Read agents.toml, show what it sets up, and name every key that cannot be used."""
+    """Check agents.toml: show its agents, or every key that is invalid."""
     found = Agents.load(settings().agents_file)
     found.close()
     if as_json:
-        print_json([_described(agent) for agent in found.by_name.values()])
+        print_json([_as_dict(agent) for agent in found.by_name.values()])
         return
     columns = ("agent", "connector", "channels", "max_in_flight", "limits", "retry", "profiles")
     rows = (
@@ -39,8 +39,8 @@ def check(*, as_json: bool) -> None:
     console().print(table(columns, rows))
 
 
-def _described(agent: Agent) -> dict[str, Any]:
-    """All but the settings of the connector, where the secrets are."""
+def _as_dict(agent: Agent) -> dict[str, Any]:
+    """Return the agent without the settings of its connector, which contain secrets."""
     return {
         "agent": agent.name,
         "connector": agent.connector,
@@ -72,6 +72,6 @@ def _limits(agent: Agent) -> str:
 
 def _retry(retry: Retry) -> str:
     return (
-        f"{retry.attempts} tries, {retry.base_seconds:g} s ×{retry.factor:g}"
+        f"{retry.attempts} attempts, {retry.base_seconds:g} s ×{retry.factor:g}"
         f" up to {retry.cap_seconds:g} s"
     )

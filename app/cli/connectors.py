@@ -1,20 +1,21 @@
-"""`postroom connectors`: which there are, and what each can be set to."""
+"""`postroom connectors`."""
 
 import click
 
-from app.cli.output import NothingToDoError, console, table
+from app.cli.errors import NothingToDoError
+from app.cli.output import console, table
 from app.queries.connector_reference import errors_table, settings_table
 from connectors.base import registry
 
 
 @click.group()
 def connectors() -> None:
-    """The connectors that are installed, ours and those of others."""
+    """Inspect the installed connectors."""
 
 
 @connectors.command(name="list")
 def list_connectors() -> None:
-    """List them, with the channels that each can serve."""
+    """List the connectors and the channels that they serve."""
     found = [(name, registry.load(name)) for name in registry.names()]
     rows = (
         (name, " ".join(sorted(one.channels)), "yes" if one.can_poll else None, one.documentation)
@@ -26,7 +27,7 @@ def list_connectors() -> None:
 @connectors.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Show the settings of a connector, and what it makes of its provider's errors."""
+    """Show the settings of a connector and the error codes of its provider."""
     try:
         found = registry.load(name)
     except LookupError as error:

@@ -1,4 +1,4 @@
-"""`postroom cancel` and `postroom replay`: take messages back, or send them again."""
+"""`postroom cancel` and `postroom replay`."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,16 +8,9 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import Connection, select
 
-from app.cli.output import (
-    CommandError,
-    NothingToDoError,
-    console,
-    json_option,
-    print_json,
-    table,
-)
+from app.cli.errors import CommandError, NothingToDoError
+from app.cli.output import console, json_option, print_json, table
 from app.db import autocommit, transaction
-from app.errors import InvalidError
 from app.fields import parse
 from app.models import Message
 from app.outbox import replay as replays
@@ -29,39 +22,39 @@ from connectors.base import Channel
 
 MessageId = click.IntRange(1, 2**63 - 1)
 Counts = Mapping[tuple[str | None, str], int]
-DEAD = ("failed",)
-OPTIONS = {"created_from": "--since", "created_to": "--until", "agent": "--agent"}
+DEFAULT_STATUSES = ("failed",)
 
 
 @click.command()
 @click.argument("ids", nargs=-1, required=True, type=MessageId)
 @json_option
 def cancel(*, ids: tuple[int, ...], as_json: bool) -> None:
-    """Take back the messages IDS that nobody has begun to send."""
+    """Cancel messages that have not started sending."""
     _change(ids, cancel_messages, "cancelled", as_json=as_json)
 
 
 @click.command()
 @click.argument("ids", nargs=-1, type=MessageId)
-@click.option("--agent")
-@click.option("--channel", type=click.Choice(get_args(Channel)))
+@click.option("--agent", help="Only messages of this agent.")
+@click.option("--channel", type=click.Choice(get_args(Channel)), help="Only this channel.")
 @click.option(
     "--status",
     "statuses",
     multiple=True,
     type=click.Choice(sorted(REPLAYABLE)),
-    help="Can be given several times; failed by default.",
+    help="Only this status; by default failed. Can be repeated.",
 )
-@click.option("--since", "created_from", metavar="TIME", help="Accepted then or later.")
-@click.option("--until", "created_to", metavar="TIME", help="Accepted before.")
-@click.option("--yes", is_flag=True, help="Do it; without, a filter only counts.")
+@click.option("--since", "created_from", metavar="TIME", help="Created at this time or later.")
+@click.option("--until", "created_to", metavar="TIME", help="Created before this time.")
+@click.option("--yes", is_flag=True, help="Replay. Without it, a filter only counts.")
 @json_option
 def replay(
     *, ids: tuple[int, ...], statuses: tuple[str, ...], yes: bool, as_json: bool, **filters: Any
 ) -> None:
-    """Send messages again that have ended: the messages IDS, or what a filter finds.
+    """Replay messages that have ended.
 
-    A time looks like 2026-11-22T14:00:00Z. A filter shows what it would do, until you add --yes.
+    They return to the outbox and are sent again. Give their IDS, or a filter. A filter only counts
+    the messages until you add --yes. Times are written as 2026-11-22T14:00:00Z.
     """
     given = {name: value for name, value in filters.items() if value is not None}
     if bool(ids) == bool(given or statuses):
@@ -69,13 +62,9 @@ def replay(
     if ids:
         _change(ids, replays.replay, "replayed", as_json=as_json)
         return
-    try:
-        conditions = parse(Filter, given).conditions()
-    except InvalidError as error:
-        lines = "; ".join(f"{OPTIONS[fault.field]}: {fault.reason}" for fault in error.errors)
-        raise click.UsageError(lines) from None
-    conditions.append(Message.status.in_(statuses or DEAD))
-    _replay_chosen(conditions, yes=yes, as_json=as_json)
+    conditions = parse(Filter, given).conditions()
+    conditions.append(Message.status.in_(statuses or DEFAULT_STATUSES))
+    _replay_by_filter(conditions, yes=yes, as_json=as_json)
 
 
 def _change(
@@ -85,28 +74,38 @@ def _change(
     *,
     as_json: bool,
 ) -> None:
-    """Change the messages, and tell which were not, and why."""
+    """Change messages, and report those that could not be changed.
+
+    Args:
+        ids: The messages.
+        change: Changes those that it can and returns their ids.
+        done: What happens to them, such as `cancelled`.
+        as_json: Print JSON.
+    """
     with transaction() as connection:
         changed = sorted(change(connection, ids))
-        left = set(ids).difference(changed)
-        rows = connection.execute(select(Message.id, Message.status).where(Message.id.in_(left)))
+        others = set(ids).difference(changed)
+        rows = connection.execute(select(Message.id, Message.status).where(Message.id.in_(others)))
         refused = {row.id: row.status for row in rows}
-    missing = sorted(left.difference(refused))
+    missing = sorted(others.difference(refused))
     if as_json:
         print_json({done: changed, "refused": refused, "missing": missing})
     elif changed:
         click.echo(f"{done.capitalize()}: {', '.join(map(str, changed))}")
-    faults = [f"message {number} is {status}" for number, status in sorted(refused.items())]
-    faults += [f"there is no message {number}" for number in missing]
-    if faults:
-        raise (CommandError if refused else NothingToDoError)("\n".join(faults))
+    errors = [
+        f"message {number}: cannot be {done}, its status is {status}"
+        for number, status in sorted(refused.items())
+    ]
+    errors += [f"message {number}: not found" for number in missing]
+    if errors:
+        raise (CommandError if refused else NothingToDoError)("\n".join(errors))
 
 
-def _replay_chosen(chosen: Conditions, *, yes: bool, as_json: bool) -> None:
+def _replay_by_filter(conditions: Conditions, *, yes: bool, as_json: bool) -> None:
     with autocommit() as connection:
-        counts = replays.count(connection, chosen)
+        counts = replays.count(connection, conditions)
     total = sum(counts.values())
-    replayed = _replay_all(chosen, total, silent=as_json) if yes else 0
+    replayed = _replay_all(conditions, total, silent=as_json) if yes else 0
     if as_json:
         print_json(
             {
@@ -120,12 +119,18 @@ def _replay_chosen(chosen: Conditions, *, yes: bool, as_json: bool) -> None:
             }
         )
     elif total:
-        _tell(counts, f"{replayed} messages are in the outbox again." if yes else None)
+        rows = ((agent, status, number) for (agent, status), number in counts.items())
+        console().print(table(("agent", "status", "messages"), rows))
+        click.echo(
+            f"{replayed} messages are in the outbox again."
+            if yes
+            else "Nothing was replayed. Add --yes to replay these messages."
+        )
     if not total:
         raise NothingToDoError("no message matches")
 
 
-def _replay_all(chosen: Conditions, total: int, *, silent: bool) -> int:
+def _replay_all(conditions: Conditions, total: int, *, silent: bool) -> int:
     replayed = 0
     last = 0
     with Progress(
@@ -139,15 +144,9 @@ def _replay_all(chosen: Conditions, total: int, *, silent: bool) -> int:
         task = progress.add_task("", total=total)
         while True:
             with transaction() as connection:
-                batch = replays.replay_batch(connection, chosen, last)
+                batch = replays.replay_batch(connection, conditions, last)
             if not batch:
                 return replayed
             last = batch[-1]
             replayed += len(batch)
             progress.update(task, completed=replayed)
-
-
-def _tell(counts: Counts, done: str | None) -> None:
-    rows = ((agent, status, number) for (agent, status), number in counts.items())
-    console().print(table(("agent", "status", "messages"), rows))
-    click.echo(done or "Nothing was done; --yes replays them.")

@@ -1,29 +1,24 @@
 """`postroom migrate`."""
 
 import click
-from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError as AlembicError
 
-from app import migrate as migrations
-from app.cli.output import CommandError
-from app.db import engine
+from app.cli.errors import CommandError
+from app.migrate import current_revision, upgrade
 
 
 @click.command()
 def migrate() -> None:
-    """Bring the database to the newest revision."""
-    before = _revision()
+    """Migrate the database to the newest revision."""
+    before = current_revision()
     try:
-        migrations.upgrade()
+        upgrade()
     except AlembicError as error:
-        raise CommandError(f"the database is newer than this program: {error}") from None
-    after = _revision()
+        raise CommandError(
+            f"database: newer than this version of Postroom ({error}). Upgrade Postroom."
+        ) from None
+    after = current_revision()
     if before == after:
-        click.echo(f"The database is at revision {after} already.")
+        click.echo(f"The database is already at revision {after}.")
     else:
-        click.echo(f"The database went from {before or 'empty'} to revision {after}.")
-
-
-def _revision() -> str | None:
-    with engine().connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        click.echo(f"Migrated the database from {before or 'empty'} to revision {after}.")

@@ -1,50 +1,51 @@
-"""`postroom pause` and `postroom resume`: an agent, or everything."""
+"""`postroom pause` and `postroom resume`."""
 
 import click
 
 from app.agents import agents
-from app.cli.output import BY, NothingToDoError
+from app.cli.errors import NothingToDoError
+from app.cli.output import OPERATOR
 from app.db import transaction
-from app.outbox import pause as pauses
+from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_scheduler
 
 
 @click.command()
 @click.argument("agent", required=False)
-@click.option("--reason", help="For those who find the agent paused.")
+@click.option("--reason", help="Why the agent is paused, for `postroom status`.")
 def pause(agent: str | None, reason: str | None) -> None:
-    """Send nothing through AGENT, or nothing at all, until resumed.
+    """Pause an agent, or all sending.
 
-    Messages are accepted meanwhile, and wait.
+    Sends in progress finish. Messages are still accepted; they wait until `postroom resume`.
     """
     if agent is None and reason is not None:
-        raise click.UsageError("--reason goes with an agent")
+        raise click.UsageError("--reason needs an agent")
     with transaction() as connection:
         if agent is None:
-            pauses.pause_scheduler(connection, by=BY)
+            pause_scheduler(connection, by=OPERATOR)
         else:
-            pauses.pause_agent(connection, _known(agent), reason=reason, by=BY)
-    click.echo(f"{_subject(agent)} is paused; sends under way end by themselves.")
+            pause_agent(connection, _known(agent), reason=reason, by=OPERATOR)
+    click.echo(f"{_subject(agent)} is paused. Sends in progress finish.")
 
 
 @click.command()
 @click.argument("agent", required=False)
 def resume(agent: str | None) -> None:
-    """Go on with AGENT, or with everything, where it was paused.
+    """Resume an agent, or all sending.
 
-    Agents that were paused by themselves stay so when everything is resumed.
+    Without an agent, agents that are paused themselves stay paused.
     """
     with transaction() as connection:
         if agent is None:
-            pauses.resume_scheduler(connection, by=BY)
+            resume_scheduler(connection, by=OPERATOR)
         else:
-            pauses.resume_agent(connection, _known(agent), by=BY)
+            resume_agent(connection, _known(agent), by=OPERATOR)
     click.echo(f"{_subject(agent)} is running.")
 
 
 def _known(agent: str) -> str:
     if agent not in agents().by_name:
         known = ", ".join(sorted(agents().by_name))
-        raise NothingToDoError(f"there is no agent {agent}; there are: {known}")
+        raise NothingToDoError(f"agent: there is no agent {agent}. Available agents: {known}.")
     return agent
 
 

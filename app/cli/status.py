@@ -1,4 +1,4 @@
-"""`postroom status`: how the scheduler and each agent stand."""
+"""`postroom status`."""
 
 import time
 from typing import Any
@@ -10,28 +10,32 @@ from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
 from app.agents import agents
-from app.cli.output import age, clean, console, json_option, print_json, table
+from app.cli.output import console, format_duration, json_option, print_json, printable, table
 from app.db import autocommit
 from app.queries import overview
 from app.queries.overview import AgentOverview, SchedulerOverview
 
 WATCH_SECONDS = 1.0
-COLUMNS = ("agent", "waiting", "in flight", "sent 1h", "failed 24h", "oldest due", "remark")
+COLUMNS = ("agent", "waiting", "in flight", "sent 1h", "failed 24h", "oldest due", "note")
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Keep the table up to date until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Update the table until Ctrl-C.")
 @json_option
 def status(*, watch: bool, as_json: bool) -> None:
-    """Show what each agent has waiting, in flight, sent and failed."""
+    """Show the state of the scheduler and of every agent.
+
+    `waiting` counts messages that no worker holds, due or not; `oldest due` is how long the first
+    due message has been due.
+    """
     if watch and (as_json or not console().is_terminal):
-        raise click.UsageError("--watch needs a terminal, and does not go with --json")
+        raise click.UsageError("--watch needs a terminal, and cannot be combined with --json")
     scheduler, each = _read()
     if as_json:
         print_json(
             {
-                "scheduler": _scheduler_described(scheduler),
-                "agents": [_agent_described(agent) for agent in each],
+                "scheduler": _scheduler_as_dict(scheduler),
+                "agents": [_agent_as_dict(agent) for agent in each],
             }
         )
     elif watch:
@@ -57,12 +61,12 @@ def _watch(view: RenderableType) -> None:
 
 
 def _view_now() -> RenderableType:
-    """The view, or that the database is away: whoever watches wants to see it come back."""
+    """Return the current view. An unreachable database is reported rather than raised."""
     try:
         return _view(*_read())
     except OperationalError as error:
         reason = str(error.orig).partition("\n")[0]
-        return Text(f"The database is out of reach: {reason}", "red")
+        return Text(f"The database is unreachable: {reason}", "red")
 
 
 def _view(scheduler: SchedulerOverview, each: list[AgentOverview]) -> Group:
@@ -73,8 +77,8 @@ def _view(scheduler: SchedulerOverview, each: list[AgentOverview]) -> Group:
             agent.in_flight,
             agent.sent_last_hour,
             agent.failed_last_day,
-            age(agent.oldest_due),
-            _remark(agent),
+            format_duration(agent.oldest_due),
+            _note(agent),
         )
         for agent in each
     )
@@ -85,15 +89,15 @@ def _headline(scheduler: SchedulerOverview) -> Text:
     if scheduler.running:
         line = Text("The scheduler is running", "green")
     else:
-        line = Text(f"The scheduler is paused, by {clean(str(scheduler.changed_by))}", "yellow")
-    scanned = age(scheduler.last_scan_age)
+        line = Text(f"The scheduler was paused by {printable(str(scheduler.changed_by))}", "yellow")
+    scanned = format_duration(scheduler.last_scan_age)
     line.append(f"; last scan {scanned} ago" if scanned else "; no scan yet")
     if scheduler.unrouted:
-        line.append(f"; {scheduler.unrouted} messages have no agent yet")
+        line.append(f"; {scheduler.unrouted} messages are not routed yet")
     return line
 
 
-def _remark(agent: AgentOverview) -> str:
+def _note(agent: AgentOverview) -> str:
     if not agent.configured:
         return "not in agents.toml"
     if not agent.paused:
@@ -101,7 +105,7 @@ def _remark(agent: AgentOverview) -> str:
     return f"paused: {agent.paused_reason}" if agent.paused_reason else "paused"
 
 
-def _scheduler_described(scheduler: SchedulerOverview) -> dict[str, Any]:
+def _scheduler_as_dict(scheduler: SchedulerOverview) -> dict[str, Any]:
     scanned = scheduler.last_scan_age
     return {
         "running": scheduler.running,
@@ -113,7 +117,7 @@ def _scheduler_described(scheduler: SchedulerOverview) -> dict[str, Any]:
     }
 
 
-def _agent_described(agent: AgentOverview) -> dict[str, Any]:
+def _agent_as_dict(agent: AgentOverview) -> dict[str, Any]:
     oldest = agent.oldest_due
     return {
         "code": agent.code,

@@ -1,4 +1,4 @@
-"""`postroom suppressions`: the addresses that are not written to any more."""
+"""`postroom suppressions`."""
 
 from dataclasses import asdict
 from typing import Any, get_args
@@ -6,18 +6,9 @@ from typing import Any, get_args
 import click
 
 from app import suppression
-from app.cli.output import (
-    BY,
-    CommandError,
-    NothingToDoError,
-    console,
-    json_option,
-    moment,
-    print_json,
-    table,
-)
+from app.cli.errors import NothingToDoError
+from app.cli.output import OPERATOR, console, format_time, json_option, print_json, table
 from app.db import autocommit
-from app.errors import InvalidError
 from app.fields import parse
 from app.queries import suppressions as queries
 from app.queries.suppressions import SuppressionQuery
@@ -26,7 +17,7 @@ from app.suppression import Reason
 from connectors.base import Channel
 
 COLUMNS = ("id", "channel", "address", "reason", "detail", "agent", "message", "by", "since")
-MAX_AT_ONCE = 200
+PAGE_SIZE = 200
 
 channel_choice = click.Choice(get_args(Channel))
 reason_choice = click.Choice(get_args(Reason))
@@ -34,21 +25,18 @@ reason_choice = click.Choice(get_args(Reason))
 
 @click.group()
 def suppressions() -> None:
-    """The suppression list: addresses that are not written to any more."""
+    """Manage the suppression list: addresses that must not receive messages."""
 
 
 @suppressions.command("list")
-@click.option("--channel", type=channel_choice)
-@click.option("--address", help="However it is written.")
-@click.option("--reason", type=reason_choice)
+@click.option("--channel", type=channel_choice, help="Only this channel.")
+@click.option("--address", help="Only this address, in any spelling.")
+@click.option("--reason", type=reason_choice, help="Only this reason.")
 @json_option
 def list_suppressions(*, as_json: bool, **filters: str | None) -> None:
-    """Show the addresses that are not written to, newest first."""
+    """List the suppressed addresses, newest first."""
     given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-    try:
-        query = parse(SuppressionQuery, {**given, "limit": MAX_AT_ONCE})
-    except InvalidError as error:
-        raise CommandError(str(error)) from None
+    query = parse(SuppressionQuery, {**given, "limit": PAGE_SIZE})
     with autocommit() as connection:
         page = queries.list_suppressions(connection, query)
         found = page.suppressions
@@ -69,7 +57,7 @@ def list_suppressions(*, as_json: bool, **filters: str | None) -> None:
             entry.agent,
             entry.message_id,
             entry.created_by,
-            moment(entry.created_at),
+            format_time(entry.created_at),
         )
         for entry in found
     )
@@ -78,36 +66,44 @@ def list_suppressions(*, as_json: bool, **filters: str | None) -> None:
 
 @suppressions.command()
 @click.argument("address")
-@click.option("--channel", required=True, type=channel_choice, help="sms covers mms as well.")
-@click.option("--reason", default="manual", show_default=True, type=reason_choice)
-@click.option("--detail", help="For those who find it on the list.")
+@click.option(
+    "--channel", required=True, type=channel_choice, help="sms and mms share their suppressions."
+)
+@click.option(
+    "--reason",
+    default="manual",
+    show_default=True,
+    type=reason_choice,
+    help="Why it is suppressed.",
+)
+@click.option("--detail", help="A note, shown by `list`.")
 @json_option
 def add(*, as_json: bool, **fields: str | None) -> None:
-    """Write to ADDRESS no more: refuse messages to it, and fail those that wait."""
-    try:
-        request = parse(SuppressionRequest, fields)
-        with autocommit() as connection:
-            entry, is_new = suppress(connection, request, by=BY)
-    except InvalidError as error:
-        raise CommandError(str(error)) from None
+    """Add ADDRESS to the suppression list.
+
+    New messages to it are rejected, and waiting messages fail.
+    """
+    request = parse(SuppressionRequest, fields)
+    with autocommit() as connection:
+        entry, is_new = suppress(connection, request, by=OPERATOR)
     if not is_new:
         raise NothingToDoError(str(entry))
     if as_json:
         print_json(asdict(entry))
     else:
-        click.echo(f"{entry.address} is suppressed, as {entry.id}.")
+        click.echo(f"Suppressed {entry.address} as suppression {entry.id}.")
 
 
 @suppressions.command()
 @click.argument("entry_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @json_option
 def remove(*, entry_id: int, as_json: bool) -> None:
-    """Take the entry ID off the list, as `list` shows it."""
+    """Remove the suppression ID, as shown by `list`."""
     with autocommit() as connection:
         entry = suppression.remove(connection, entry_id)
     if entry is None:
-        raise NothingToDoError(f"there is no suppression {entry_id}")
+        raise NothingToDoError(f"suppression {entry_id}: not found")
     if as_json:
         print_json(asdict(entry))
     else:
-        click.echo(f"{entry.address} may be written to again.")
+        click.echo(f"Removed suppression {entry.id}: {entry.address} can receive messages again.")

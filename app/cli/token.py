@@ -1,4 +1,4 @@
-"""`postroom token`: makes, shows and revokes API tokens."""
+"""`postroom token`."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,53 +8,53 @@ import click
 from sqlalchemy import Connection
 
 from app.auth import tokens as auth
-from app.cli.output import (
-    CommandError,
-    NothingToDoError,
-    console,
-    json_option,
-    moment,
-    print_json,
-    table,
-)
+from app.cli.errors import CommandError, NothingToDoError
+from app.cli.output import console, format_time, json_option, print_json, table
 from app.db import transaction
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Span(click.ParamType[timedelta]):
-    """A span of time such as 90d: minutes, hours, days or weeks."""
+class Duration(click.ParamType[timedelta]):
+    """A duration in minutes, hours, days or weeks, such as 90d."""
 
-    name = "span"
+    name = "duration"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
+        """Parse the duration."""
         found = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", str(value))
         if not found:
-            self.fail("expected a span like 45m, 12h, 90d or 52w", param, ctx)
+            self.fail("not a duration. Examples: 45m, 12h, 90d, 52w.", param, ctx)
         return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 @click.group()
 def token() -> None:
-    """API tokens: who may submit, read, operate and receive."""
+    """Manage API tokens."""
 
 
 @token.command()
 @click.argument("name")
 @click.option(
     "--scope", "scopes", multiple=True, required=True, type=click.Choice(auth.SCOPES),
-    help="What it may do; can be given several times.",
+    help="What the token allows. Can be repeated.",
 )  # fmt: skip
-@click.option("--expires-in", type=Span(), metavar="SPAN", help="Such as 12h, 90d or 52w.")
+@click.option(
+    "--expires-in",
+    type=Duration(),
+    metavar="DURATION",
+    help="When the token expires: 45m, 12h, 90d, 52w. Never by default.",
+)
 @json_option
 def create(
     *, name: str, scopes: tuple[auth.Scope, ...], expires_in: timedelta | None, as_json: bool
 ) -> None:
-    """Make a token for the application NAME and print it, this once.
+    """Create a token for the application NAME and print it.
 
-    Several tokens may share a name: make the new one before you revoke the old.
+    It is not shown again. Several tokens may share a name: to replace one, create the new token
+    before you revoke the old.
     """
     expires_at = None if expires_in is None else datetime.now(UTC) + expires_in
     try:
@@ -66,15 +66,15 @@ def create(
         granted = sorted(set(scopes))
         print_json({"name": name, "scopes": granted, "expires_at": expires_at, "token": made})
         return
-    until = f"until {moment(expires_at)}" if expires_at else "until it is revoked"
-    click.echo(f"A token for {name}, good {until}. It is not shown again:", err=True)
+    until = format_time(expires_at) if expires_at else "it is revoked"
+    click.echo(f"Token for {name}, valid until {until}. It is not shown again:", err=True)
     click.echo(made)
 
 
 @token.command("list")
 @json_option
 def list_tokens(*, as_json: bool) -> None:
-    """Show all tokens by what is known of them; never the tokens themselves."""
+    """List the tokens: their first characters, scopes and last use."""
     with transaction() as connection:
         tokens = [{**row._mapping, "state": _state(row)} for row in auth.tokens(connection)]
     if as_json:
@@ -87,13 +87,13 @@ def list_tokens(*, as_json: bool) -> None:
             f"{row['hint']}…",
             " ".join(row["scopes"]),
             row["state"],
-            moment(row["created_at"]),
-            moment(row["last_used_at"]),
-            moment(row["expires_at"]),
+            format_time(row["created_at"]),
+            format_time(row["last_used_at"]),
+            format_time(row["expires_at"]),
         )
         for row in tokens
     )
-    columns = ("id", "name", "token", "scopes", "state", "made", "last used", "expires")
+    columns = ("id", "name", "token", "scopes", "state", "created", "last used", "expires")
     console().print(table(columns, rows))
 
 
@@ -106,19 +106,19 @@ def _state(row: Any) -> str:
 @token.command()
 @click.argument("which", metavar="ID|HINT")
 def revoke(which: str) -> None:
-    """End a token at once, named by its id or by its first characters as `list` shows them."""
+    """Revoke a token, given its id or its first characters as `list` shows them."""
     with transaction() as connection:
         number = int(which) if which.isdecimal() else _by_hint(connection, which)
         if not auth.revoke(connection, number):
-            raise NothingToDoError(f"there is no token {which} that is still good")
-    click.echo(f"Token {which} is revoked.")
+            raise NothingToDoError(f"token {which}: not found, or already revoked")
+    click.echo(f"Revoked token {which}.")
 
 
 def _by_hint(connection: Connection, hint: str) -> int:
     found = [row for row in auth.tokens(connection) if row.hint == hint.removesuffix("…")]
     if not found:
-        raise NothingToDoError(f"no token begins with {hint}")
+        raise NothingToDoError(f"token {hint}: not found")
     if len(found) > 1:
         ids = ", ".join(str(row.id) for row in found)
-        raise CommandError(f"several tokens begin with {hint}; name one by its id: {ids}")
+        raise CommandError(f"token {hint}: several tokens start with it. Use an id: {ids}.")
     return int(found[0].id)

@@ -4,13 +4,15 @@ import sys
 
 import click
 
+from app.local.up import up as run
 from app.settings import settings
 
 
 @click.command()
 def up() -> None:
-    """Run everything on this machine until Ctrl-C, servers included."""
-    # Here, since no other command needs the packages of the extra `embedded`.
-    from app.local.up import up as run  # noqa: PLC0415
+    """Run Postroom and its servers on this machine until Ctrl-C.
 
+    It brings its own PostgreSQL and Valkey, unless DATABASE_URL and REDIS_URL name others, and
+    simulated providers. Messages and the first API token are kept in POSTROOM_VAR.
+    """
     sys.exit(run(settings()))

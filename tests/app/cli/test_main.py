@@ -1,24 +1,22 @@
-"""The `postroom` command as a process: what every command has in common."""
+"""What all commands of `postroom` have in common."""
 
 import json
 import os
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from app import migrate
+from app.cli import COMMANDS, main
 from tests.app.cli.conftest import PROGRAM, Insert, Postroom
 from tests.servers import free_port
 
-COMMANDS = [
-    "up", "migrate", "send", "status", "replay", "cancel", "pause", "resume", "token", "agents"
-]  # fmt: skip
 
-
-def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [PROGRAM, *words],
+        [PROGRAM, *arguments],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -26,23 +24,56 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_names_every_command_and_exit_code(postroom: Postroom) -> None:
+def test_help_lists_every_command_and_exit_code(postroom: Postroom) -> None:
     result = postroom("--help")
     listed = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("  ")]
-    assert [word for word in listed if word in COMMANDS] == COMMANDS
+    assert [word for word in listed if word in COMMANDS] == [*COMMANDS]
     assert [word for word in listed if word.isdecimal()] == ["0", "1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_its_help(postroom: Postroom, command: str) -> None:
-    result = postroom(command, "--help")
-    assert result.exit_code == 0
-    assert result.stdout.startswith(f"Usage: postroom {command}")
+def test_help_of_each_command_starts_with_its_summary(postroom: Postroom) -> None:
+    failures = []
+    for name, (_, summary) in COMMANDS.items():
+        result = postroom(name, "--help")
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        sentence = " ".join((command.help or "").split()).partition(".")[0] + "."
+        if result.exit_code or not result.stdout.startswith(f"Usage: postroom {name}"):
+            failures.append(result.output)
+        if not sentence.startswith(summary.removesuffix(".")):
+            failures.append(f"{name}: {sentence!r}, but in `postroom --help`: {summary!r}")
+    assert not failures
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_every_option_has_a_help_text() -> None:
+    def options(command: click.Command) -> list[str]:
+        if isinstance(command, click.Group):
+            return [
+                f"{command.name} {name}"
+                for sub in command.list_commands(click.Context(command))
+                if (found := command.get_command(click.Context(command), sub))
+                for name in options(found)
+            ]
+        return [
+            f"{command.name} {option.opts[0]}"
+            for option in command.params
+            if isinstance(option, click.Option) and not option.help
+        ]
+
+    assert options(main) == []
+
+
+def test_unknown_command_is_invalid_usage(postroom: Postroom) -> None:
+    assert postroom("fly").exit_code == 2
+
+
+def test_unreachable_database_is_one_line_and_exit_code_4(
+    postroom: Postroom, environment: pytest.MonkeyPatch
+) -> None:
+    url = f"postgresql://postroom:a-secret-word@127.0.0.1:{free_port()}/postroom"
+    environment.setenv("DATABASE_URL", url)
+    failures = []
+    for arguments in (
         ("migrate",),
         ("status",),
         ("send", "--channel", "sms", "--to", "+18045551234", "--body", "Hello"),
@@ -51,78 +82,81 @@ def test_each_command_has_its_help(postroom: Postroom, command: str) -> None:
         ("cancel", "1"),
         ("pause",),
         ("resume", "smtp"),
+        ("suppressions", "list"),
         ("token", "list"),
         ("token", "create", "shop", "--scope", "read"),
         ("token", "revoke", "1"),
-    ],
-)
-def test_a_database_out_of_reach_is_one_line_and_code_4(
-    postroom: Postroom, environment: pytest.MonkeyPatch, words: tuple[str, ...]
+    ):
+        result = postroom(*arguments)
+        lines = result.stderr.splitlines()
+        if not (
+            (result.exit_code, result.stdout, len(lines)) == (4, "", 1)
+            and lines[0].startswith("postroom: database: unreachable: ")
+            and "a-secret-word" not in lines[0]
+        ):
+            failures.append(f"{arguments}: {result.exit_code} {result.output}")
+    assert not failures
+
+
+def test_database_without_tables_has_to_be_migrated(
+    postroom: Postroom, empty_database: str
 ) -> None:
-    url = f"postgresql://postroom:a-secret-word@127.0.0.1:{free_port()}/postroom"
-    environment.setenv("DATABASE_URL", url)
-    result = postroom(*words)
-    assert (result.exit_code, result.stdout) == (4, "")
-    [line] = result.stderr.splitlines()
-    assert line.startswith("postroom: the database is out of reach: ")
-    assert "a-secret-word" not in line
+    for arguments in (("status",), ("cancel", "1"), ("token", "list")):
+        result = postroom(*arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == "postroom: database: not migrated. Run `postroom migrate`.\n"
 
 
-@pytest.mark.parametrize("words", [("status",), ("cancel", "1"), ("token", "list")])
-def test_a_database_without_tables_asks_to_migrate(
-    postroom: Postroom, empty_database: str, words: tuple[str, ...]
+def test_invalid_setting_is_named_by_its_variable(
+    postroom: Postroom, environment: pytest.MonkeyPatch
 ) -> None:
-    result = postroom(*words)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        "postroom: the database has not been migrated: run `postroom migrate`\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
+    for variable, value in (
         ("DATABASE_URL", "mysql://a-secret-word@host/database"),
         ("POSTROOM_PORT", "99999"),
         ("POSTROOM_LOG_LEVEL", "LOUD"),
-    ],
-)
-def test_a_bad_setting_is_named_by_its_variable(
-    postroom: Postroom, environment: pytest.MonkeyPatch, variable: str, value: str
-) -> None:
-    environment.setenv(variable, value)
-    result = postroom("status")
-    assert (result.exit_code, result.stdout) == (1, "")
-    [line] = result.stderr.splitlines()
-    assert line.startswith(f"postroom: {variable}: ")
-    assert value not in line
+        ("POSTROOM_SUBMIT_RATE_LIMITS", "often"),
+    ):
+        with environment.context() as one:
+            one.setenv(variable, value)
+            result = postroom("status")
+        assert (result.exit_code, result.stdout) == (1, "")
+        [line] = result.stderr.splitlines()
+        assert line.startswith(f"postroom: {variable}: ")
+        assert value not in line
 
 
-def test_an_agents_file_that_is_not_there_is_named(
-    postroom: Postroom, database: str, agents_file: Path
-) -> None:
+def test_missing_agents_file_is_named(postroom: Postroom, database: str, agents_file: Path) -> None:
     agents_file.unlink()
     result = postroom("status")
     assert (result.exit_code, result.stdout) == (1, "")
     assert str(agents_file) in result.stderr
 
 
-def test_an_unknown_command_is_wrong_usage(postroom: Postroom) -> None:
-    assert postroom("fly").exit_code == 2
-
-
-def test_migrate_says_from_which_revision_to_which(postroom: Postroom, empty_database: str) -> None:
+def test_migrate_reports_the_revisions(postroom: Postroom, empty_database: str) -> None:
     first = postroom("migrate")
     assert (first.exit_code, first.stderr) == (0, "")
-    assert first.stdout.startswith("The database went from empty to revision 0")
+    assert first.stdout.startswith("Migrated the database from empty to revision 0")
     newest = first.stdout.split()[-1].removesuffix(".")
     again = postroom("migrate")
-    assert again.stdout == f"The database is at revision {newest} already.\n"
+    assert again.stdout == f"The database is already at revision {newest}.\n"
     migrate.downgrade("base")
     assert postroom("migrate").stdout == first.stdout
 
 
-def test_as_a_process_results_are_on_stdout_alone_and_plain(database: str, insert: Insert) -> None:
+def test_migrate_rejects_a_database_of_a_newer_version(
+    postroom: Postroom, empty_database: str
+) -> None:
+    postroom("migrate")
+    with migrate.engine().begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    result = postroom("migrate")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("postroom: database: newer than this version of Postroom")
+
+
+def test_process_prints_plain_results_on_stdout_and_errors_on_stderr(
+    database: str, insert: Insert
+) -> None:
     message = insert("failed")
     status = run("status")
     assert (status.returncode, status.stderr) == (0, "")
@@ -135,4 +169,6 @@ def test_as_a_process_results_are_on_stdout_alone_and_plain(database: str, inser
     assert (cancelled.returncode, cancelled.stdout) == (0, f"Cancelled: {message}\n")
     again = run("cancel", str(message))
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == f"postroom: message {message} is cancelled\n"
+    assert again.stderr == (
+        f"postroom: message {message}: cannot be cancelled, its status is cancelled\n"
+    )

@@ -1,4 +1,4 @@
-"""`postroom status`: one snapshot, or a live table in a terminal."""
+"""`postroom status`."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.app.cli.conftest import PROGRAM, Insert, Postroom
 
 @pytest.fixture
 def some_of_each(connection: Connection, insert: Insert) -> None:
-    """Two messages wait at gateway, one of them since 90 s, and so on."""
+    """Messages in every status; at gateway, two wait and one of them has been due for 90 s."""
     insert("outbox", due_at="2099-01-01T00:00:00Z")
     connection.execute(
         text("UPDATE messages SET due_at = now() - interval '90 s' WHERE id = :id"),
@@ -35,8 +35,8 @@ def some_of_each(connection: Connection, insert: Insert) -> None:
 
 
 @pytest.mark.usefixtures("some_of_each")
-def test_json_tells_how_the_scheduler_and_each_agent_stand(postroom: Postroom) -> None:
-    postroom("pause", "smtp", "--reason", "moving house")
+def test_json_shows_the_scheduler_and_each_agent(postroom: Postroom) -> None:
+    postroom("pause", "smtp", "--reason", "maintenance")
     result = postroom("status", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     answer = json.loads(result.stdout)
@@ -57,38 +57,36 @@ def test_json_tells_how_the_scheduler_and_each_agent_stand(postroom: Postroom) -
         "sent_last_hour": 2, "failed_last_day": 3, "paused": False, "reason": None,
     }  # fmt: skip
     assert (agents["gone"]["configured"], agents["gone"]["waiting"]) == (False, 1)
-    assert (agents["smtp"]["paused"], agents["smtp"]["reason"]) == (True, "moving house")
+    assert (agents["smtp"]["paused"], agents["smtp"]["reason"]) == (True, "maintenance")
     assert agents["api"]["oldest_due_age_seconds"] is None
 
 
 @pytest.mark.usefixtures("some_of_each")
-def test_the_table_is_plain_text_in_a_pipe(postroom: Postroom, connection: Connection) -> None:
-    postroom("pause", "smtp", "--reason", "moving\x1b[31m house")
+def test_table_is_plain_text_in_a_pipe(postroom: Postroom, connection: Connection) -> None:
+    postroom("pause", "smtp", "--reason", "moving\x1b[31m office")
     connection.execute(text("UPDATE scheduler_state SET last_scan_at = now() - interval '3 h'"))
     result = postroom("status")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert lines[0].startswith("The scheduler is running; last scan 3h 0m ago; ")
     assert any(line.startswith("gateway 2 2 2 3 1m ") for line in lines)
-    assert "smtp 0 0 0 0 – paused: moving\N{REPLACEMENT CHARACTER}[31m house" in lines
+    assert "smtp 0 0 0 0 – paused: moving\N{REPLACEMENT CHARACTER}[31m office" in lines
     assert any(line.endswith("not in agents.toml") for line in lines)
     assert "\x1b" not in result.stdout
 
 
-def test_a_paused_scheduler_says_by_whom(postroom: Postroom, database: str) -> None:
+def test_paused_scheduler_names_who_paused_it(postroom: Postroom, database: str) -> None:
     postroom("pause")
     stdout = postroom("status").stdout
-    assert stdout.startswith("The scheduler is paused, by postroom command; no scan yet\n")
+    assert stdout.startswith("The scheduler was paused by postroom command; no scan yet\n")
 
 
-@pytest.mark.parametrize("words", [("--watch",), ("--watch", "--json")])
-def test_watch_needs_a_terminal(postroom: Postroom, database: str, words: tuple[str, ...]) -> None:
-    result = postroom("status", *words)
-    assert (result.exit_code, result.stdout) == (2, "")
+def test_watch_needs_a_terminal(postroom: Postroom, database: str) -> None:
+    for arguments in (("--watch",), ("--watch", "--json")):
+        result = postroom("status", *arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_watch_shows_changes_in_a_terminal_until_ctrl_c(
-    connection: Connection, insert: Insert
-) -> None:
+def test_watch_updates_the_table_until_ctrl_c(connection: Connection, insert: Insert) -> None:
     # A job in the background of a shell ignores SIGINT, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     ours, theirs = pty.openpty()
@@ -107,10 +105,11 @@ def test_watch_shows_changes_in_a_terminal_until_ctrl_c(
         connection.execute(
             text("""
                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                WHERE datname = current_database() AND pid <> pg_backend_pid()
+                WHERE datname = current_database() AND application_name = 'postroom'
+                    AND pid <> pg_backend_pid()
             """)
         )
-        read_until(ours, "The database is out of reach")
+        read_until(ours, "The database is unreachable")
         read_until(ours, "gateway 1")
         watch.send_signal(signal.SIGINT)
         assert watch.wait() == 0
@@ -121,8 +120,7 @@ def test_watch_shows_changes_in_a_terminal_until_ctrl_c(
 
 
 def read_until(terminal: int, expected: str) -> None:
-    """Read what is shown until `expected` is, however it is spaced. The time limit of the test
-    ends it otherwise."""
+    """Read the terminal until it shows `expected`, ignoring spaces, or the test times out."""
     shown = ""
     while expected not in " ".join(shown.split()):
         shown += os.read(terminal, 4096).decode(errors="replace")

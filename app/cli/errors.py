@@ -1,0 +1,65 @@
+"""Errors of the command line and their exit codes."""
+
+from typing import IO, Any
+
+import click
+from psycopg2.errors import UndefinedTable
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from app.agents import AgentsError
+from app.cli.output import printable
+from app.errors import InvalidError, NotFoundError
+from app.settings import Settings, describe_errors
+
+UNREACHABLE_CLASSES = ("08", "53", "57P")
+"""SQLSTATE classes of lost connections, of a full server, and of one that starts or stops."""
+
+
+class CommandError(click.ClickException):
+    """The command was rejected, or failed. Each line of the text is printed as an error."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the error."""
+        for line in self.message.splitlines():
+            click.echo(f"postroom: {printable(line)}", file=file, err=file is None)
+
+
+class NothingToDoError(CommandError):
+    """The subject of the command does not exist, or is already as requested."""
+
+    exit_code = 3
+
+
+class DatabaseUnreachableError(CommandError):
+    """The database does not respond."""
+
+    exit_code = 4
+
+
+def command_error(error: Exception) -> CommandError | None:
+    """Return the error to show to the operator, or None if `error` is a defect of Postroom."""
+    match error:
+        case AgentsError() | InvalidError():
+            return CommandError(str(error))
+        case NotFoundError():
+            return NothingToDoError(str(error))
+        case SettingsError() | ValidationError(title=Settings.__name__):
+            return CommandError("\n".join(describe_errors(error)))
+        case DBAPIError():
+            return _database_error(error)
+    return None
+
+
+def _database_error(error: DBAPIError) -> CommandError | None:
+    if isinstance(error.orig, UndefinedTable):
+        return CommandError("database: not migrated. Run `postroom migrate`.")
+    if not isinstance(error, OperationalError | InterfaceError):
+        return None
+    reason = str(error.orig).partition("\n")[0]
+    state = getattr(error.orig, "pgcode", None)
+    # Without an SQLSTATE, no server responded.
+    if state is None or state.startswith(UNREACHABLE_CLASSES):
+        return DatabaseUnreachableError(f"database: unreachable: {reason}. Check DATABASE_URL.")
+    return CommandError(f"database: {reason}")
