@@ -18,8 +18,7 @@ from connectors.base import (
 from connectors.m2m.errors import NOT_ACCEPTED
 from connectors.m2m.formats import e164, parse_timestamp
 from connectors.m2m.settings import M2mSettings
-from connectors.toolkit.http import HttpClient
-from connectors.toolkit.http.replies import Response, excerpt, message_id, response_error
+from connectors.toolkit.http import HttpClient, Response, excerpt, message_id, response_error
 
 # 202 and 302 concern some parts of a long text only. The other parts may still arrive, so the
 # message is no more than sent.

@@ -22,8 +22,7 @@ from connectors.base import (
 from connectors.m2m.errors import FAULT_BY_NAME
 from connectors.m2m.formats import e164, parse_timestamp
 from connectors.m2m.settings import M2mSettings
-from connectors.toolkit.http import HttpClient
-from connectors.toolkit.http.replies import Response, excerpt, response_error
+from connectors.toolkit.http import HttpClient, Response, excerpt, response_error
 
 NAMESPACE = "http://mcommunicator.ru/M2M"
 ENVELOPE = "http://www.w3.org/2003/05/soap-envelope"

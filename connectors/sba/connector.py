@@ -48,8 +48,7 @@ from connectors.sba.operations import (
 )
 from connectors.sba.settings import SbaSettings
 from connectors.sba.webhooks import public_key, read_webhook
-from connectors.toolkit.http import HttpConnector
-from connectors.toolkit.http.replies import Response
+from connectors.toolkit.http import HttpConnector, Response
 
 HOSTS = {"rest": "https://securepayments.sberbank.ru", "gateway": "https://ecommerce.sberbank.ru"}
 PREFIXES = {"rest": "/payment/rest/", "gateway": "/ecomm/gw/partner/api/v1/"}

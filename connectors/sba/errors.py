@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.base import ErrorCode, Misconfigured, Rejected, SendError, Unavailable, Uncertain
 from connectors.sba.operations import METHODS, MONEY_OPERATIONS, REGISTRATIONS
-from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.http import excerpt
 
 ALREADY_REGISTERED = "1"
 NOT_SUCCESSFUL = "not_successful"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.base import OutboundMessage, Rejected
-from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.http import excerpt
 
 METHODS: Mapping[str, str] = {
     "register": "register.do",

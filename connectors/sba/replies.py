@@ -6,7 +6,7 @@ from typing import Any
 from connectors.base import Receipt, ReceiptKind, SendError, Unavailable, Uncertain
 from connectors.sba.errors import NOT_SUCCESSFUL, classify, find_error
 from connectors.sba.operations import MONEY_OPERATIONS
-from connectors.toolkit.http.replies import Response, excerpt, response_error
+from connectors.toolkit.http import Response, excerpt, response_error
 
 # By orderStatus. A refund implies that the order was paid.
 KIND_OF_STATUS: Mapping[str, tuple[ReceiptKind, str]] = {

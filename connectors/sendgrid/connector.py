@@ -30,8 +30,7 @@ from connectors.sendgrid.webhooks import (
     verify_credentials,
     verify_signature,
 )
-from connectors.toolkit.http import HttpConnector
-from connectors.toolkit.http.replies import message_id
+from connectors.toolkit.http import HttpConnector, message_id
 
 # SendGrid documents "30 MB" without saying which megabyte; it answers 413 above its limit.
 MAX_REQUEST_BYTES = 30 * 1024 * 1024

@@ -18,7 +18,8 @@ from connectors.base import (
     Unavailable,
     Uncertain,
 )
-from connectors.toolkit.http.replies import Response, excerpt, parse_retry_after, response_error
+from connectors.toolkit.http import Response, excerpt, response_error
+from connectors.toolkit.http.replies import parse_retry_after
 
 SENDER_NOT_VERIFIED = "sender_not_verified"
 

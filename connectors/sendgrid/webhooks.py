@@ -34,7 +34,7 @@ from connectors.base import (
     WebhookRequest,
 )
 from connectors.sendgrid.requests import UID_ARGUMENT
-from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.http import excerpt
 
 SIGNATURE_HEADER = "x-twilio-email-event-webhook-signature"
 TIMESTAMP_HEADER = "x-twilio-email-event-webhook-timestamp"

@@ -18,8 +18,7 @@ from connectors.base import (
     WebhookKind,
     WebhookRequest,
 )
-from connectors.toolkit.http import HttpConnector
-from connectors.toolkit.http.replies import message_id
+from connectors.toolkit.http import HttpConnector, message_id
 from connectors.twilio.errors import ERRORS, classify
 from connectors.twilio.settings import TwilioSettings
 from connectors.twilio.webhooks import UID_PARAMETER, read_webhook

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from connectors.base import ErrorCode, Misconfigured, Rejected, SendError, Unavailable
-from connectors.toolkit.http.replies import Response, excerpt, response_error
+from connectors.toolkit.http import Response, excerpt, response_error
 
 # A full queue or a phone that is switched off does not recover within seconds.
 _UNREACHABLE_WAIT = timedelta(minutes=10)

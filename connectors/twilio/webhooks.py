@@ -30,7 +30,7 @@ from connectors.base import (
     WebhookRequest,
     WebhookResponse,
 )
-from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.http import excerpt
 from connectors.twilio.errors import BY_CODE
 
 UID_PARAMETER = "message_uid"
