@@ -1,5 +1,7 @@
 """Connections to PostgreSQL, and the values that it can store."""
 
+import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,26 @@ from app.settings import settings
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
+MAX_INTEGER_DIGITS = 1000
+
+
+def _load_json(document: str | bytes) -> Any:
+    """Return a JSON document, with numbers that Python cannot represent as their text.
+
+    Other programs insert them, and one such row must not make a whole list unreadable.
+    """
+    return json.loads(document, parse_int=_load_integer, parse_float=_load_float)
+
+
+def _load_integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= MAX_INTEGER_DIGITS else digits
+
+
+def _load_float(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
 def _make_engine(**options: Any) -> Engine:
     """Return an engine whose connections use UTC and cancel a statement after 30 seconds."""
     return create_engine(
@@ -20,6 +42,7 @@ def _make_engine(**options: Any) -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_timeout=10,
+        json_deserializer=_load_json,
         hide_parameters=True,  # errors must not quote the content of messages
         connect_args={
             "connect_timeout": 5,

@@ -36,6 +36,17 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 PRIORITIES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
 SuppressionReason = Literal["hard_bounce", "complaint", "opt_out", "dead_address", "manual"]
 
+TIMESTAMPS = (
+    "created_at",
+    "send_at",
+    "due_at",
+    "expires_at",
+    "lease_until",
+    "sent_at",
+    "finished_at",
+)
+"""Columns of a message whose values must be representable everywhere, unlike infinity."""
+
 
 def _one_of(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
@@ -95,6 +106,25 @@ class Message(Base):
             "CASE WHEN status IN ('queued', 'sending') THEN lease_until IS NOT NULL"
             " WHEN status = 'retry' THEN true ELSE lease_until IS NULL END",
             name="lease",
+        ),
+        CheckConstraint("claim_token BETWEEN 0 AND 1000000000", name="claim_token"),
+        CheckConstraint("attempts BETWEEN 0 AND 1000000", name="attempts"),
+        CheckConstraint(
+            " AND ".join(
+                f"{column} >= '1970-01-01+00' AND {column} < '2200-01-01+00'"
+                for column in TIMESTAMPS
+            ),
+            name="timestamps",
+        ),
+        CheckConstraint(
+            "jsonb_typeof(headers) = 'object' AND jsonb_typeof(metadata) = 'object'"
+            " AND jsonb_typeof(refused) = 'object'",
+            name="objects",
+        ),
+        CheckConstraint(
+            "coalesce(array_ndims(cc), 1) = 1 AND array_position(cc, NULL) IS NULL"
+            " AND coalesce(array_ndims(bcc), 1) = 1 AND array_position(bcc, NULL) IS NULL",
+            name="copies",
         ),
         Index(
             "messages_due",

@@ -210,7 +210,7 @@ class PostgresServer(Server):
         )  # fmt: skip
         self._run(
             single,
-            f"CREATE ROLE postroom LOGIN CREATEDB PASSWORD '{password}';\n"
+            f"CREATE ROLE postroom LOGIN CREATEDB CREATEROLE PASSWORD '{password}';\n"
             "CREATE DATABASE postroom OWNER postroom;\n",
         )
         self._write(unfinished / "postroom.password", password)

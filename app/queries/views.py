@@ -112,7 +112,7 @@ class MessageDetail(MessageSummary):
     cc: list[str]
     bcc: list[str]
     reply_to: str | None
-    headers: dict[str, str]
+    headers: dict[str, JsonValue]
     payload: JsonValue
     metadata: dict[str, JsonValue]
     refused: dict[str, JsonValue] = Field(description="recipients refused for good, and why")

@@ -8,7 +8,6 @@ from threading import Barrier
 import pytest
 
 from app import db
-from app.agents import Agents
 from app.outbox import claim as claims
 from app.outbox.claim import Claim, release
 from app.outbox.pause import pause_agent, pause_scheduler, resume_agent
@@ -99,17 +98,6 @@ def test_leased_and_ended_messages_are_not_claimed(outbox: Outbox) -> None:
     for status, lease in (("queued", "-1 minute"), ("sending", "-1 minute"), ("retry", "1 minute")):
         outbox.at(outbox.one(), status, lease=lease)
     assert outbox.claim() == []
-
-
-def test_no_inserted_timestamp_can_stop_the_scan(outbox: Outbox, loaded_agents: Agents) -> None:
-    ordinary = outbox.one()
-    for timestamp in ("-infinity", "infinity", "4000-01-01 BC", "0001-01-01 BC", "20000-01-01"):
-        outbox.insert(due_at=timestamp)
-        outbox.insert(expires_at=timestamp)
-    outbox.route(loaded_agents)
-    assert ordinary in ids(outbox.claim())
-    wait = claims.next_due(outbox.connection, ["gateway"])
-    assert wait is None or wait <= claims.MAX_WAIT
 
 
 def test_rows_locked_by_another_transaction_are_skipped(outbox: Outbox) -> None:
