@@ -15,7 +15,9 @@ from connectors import base
 IDEMPOTENCY_WINDOW = timedelta(hours=24)
 """How long the response to a request with an `Idempotency-Key` is stored."""
 
-MESSAGE_COLUMNS = tuple(field.name for field in fields(Submission) if field.name != "attachments")
+MESSAGE_COLUMNS = tuple(
+    field.name for field in fields(Submission) if field.name not in {"attachments", "send_at"}
+)
 ATTACHMENT_COLUMNS = tuple(field.name for field in fields(base.Attachment))
 
 
@@ -32,7 +34,8 @@ def store(
 ) -> list[Stored]:
     """Insert `submissions` in the transaction of `connection` and return them in the same order.
 
-    `submitted_by` is the name of the API token, or of the operator.
+    `submitted_by` is the name of the API token, or of the operator. A `send_at` in the past is
+    dropped.
     """
     if not submissions:
         return []
@@ -48,9 +51,13 @@ def store(
         }
         for submission, key in zip(submissions, keys, strict=True)
     ]
+    earliest = bindparam("earliest")
     ids = connection.execute(
         insert(Message)
-        .values(due_at=func.greatest(func.now(), bindparam("earliest")))
+        .values(
+            due_at=func.greatest(func.now(), earliest),
+            send_at=func.nullif(func.greatest(func.now(), earliest), func.now()),
+        )
         .returning(Message.id, sort_by_parameter_order=True),
         rows,
     ).scalars()
