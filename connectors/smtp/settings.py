@@ -87,7 +87,7 @@ class MailServerSettings(ConnectorSettings):
             raise ValueError("username, password: set both or neither.")
         if self.username is None or self.password is None:
             return self
-        # smtplib and imaplib encode them as ASCII; a line break would end an IMAP command.
+        # smtplib and imapclient encode them as ASCII; a line break would end an IMAP command.
         if not re.fullmatch("[ -~]*", self.username + self.password.get_secret_value()):
             raise ValueError("username, password: only printable ASCII characters are allowed.")
         if self.security == "plain" and not _is_loopback(self.host):
