@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert
+from sqlalchemy import Connection, DateTime, bindparam, func, insert
 
 from app import conversations
 from app.models import Attachment, Message
@@ -51,7 +51,7 @@ def store(
         }
         for submission, key in zip(submissions, keys, strict=True)
     ]
-    earliest = bindparam("earliest")
+    earliest = bindparam("earliest", type_=DateTime(timezone=True))
     ids = connection.execute(
         insert(Message)
         .values(
