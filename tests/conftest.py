@@ -4,6 +4,7 @@ Each test process starts one PostgreSQL and one Valkey, and only if a test asks 
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ import pytest
 import redis
 from sqlalchemy import Connection
 
-from app import db, migrate
+from app import db
 from app import settings as settings_module
 from app.agents import Agents, agents
 from app.local.servers import PostgresServer, ValkeyServer
 from app.models import Base
-from tests.servers import postgres, valkey
+from tests.servers import migrate, postgres, valkey
+
+# So that neither pytest nor the processes that tests start compile all modules at every start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile("postroom", deadline=None)
 hypothesis.settings.load_profile("postroom")
@@ -178,11 +183,7 @@ def migrated_database(postgres_server: PostgresServer) -> Iterator[MigratedDatab
     with closing(_connect(postgres_server, "postgres")) as connection:
         connection.cursor().execute(f"CREATE DATABASE {name}")
     url = _url(postgres_server, name)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("DATABASE_URL", url)
-        _clear_caches()
-        migrate.upgrade()
-        _clear_caches()
+    migrate(url)
     with closing(_connect(postgres_server, name)) as connection:
         yield MigratedDatabase(url, connection)
 

@@ -7,8 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg2
+import pytest
 
+from app import db
+from app import migrate as migrations
 from app.local.servers import PostgresServer, ValkeyServer
+from app.settings import settings
 
 
 def free_port() -> int:
@@ -28,6 +32,20 @@ def postgres(folder: Path, *, durable: bool = False) -> Iterator[PostgresServer]
         yield server
     finally:
         server.kill()
+
+
+def migrate(url: str) -> None:
+    """Bring the database at `url` to the current schema."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("DATABASE_URL", url)
+        _clear_caches()
+        migrations.upgrade()
+        _clear_caches()
+
+
+def _clear_caches() -> None:
+    db.close()
+    settings.cache_clear()
 
 
 def _speed_up_login(url: str) -> None:

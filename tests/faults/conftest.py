@@ -1,54 +1,40 @@
-"""Servers for faults, which a test may kill, since only its own Postroom uses them."""
+"""One Postroom for all tests of a module, with servers of its own that a test may kill."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import psycopg2
 import pytest
 
 from app.local.servers import PostgresServer, ValkeyServer
 from sandbox.client import running_sandbox
-from tests.faults.harness import ROOT, Postroom
-from tests.servers import free_port
+from tests.faults.harness import AGENTS, FaultyPostroom
+from tests.servers import migrate, postgres, valkey
 
 
 @pytest.fixture(scope="session")
 def fault_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL that keeps what it has confirmed; its database `postroom` is migrated."""
-    folder = tmp_path_factory.mktemp("faults")
-    server = PostgresServer(folder / "postgres", free_port(), durable=True)
-    server.start()
-    subprocess.run(
-        [sys.executable, "-c", "from app import migrate; migrate.upgrade()"],
-        cwd=folder,
-        env={**os.environ, "DATABASE_URL": server.url, "PYTHONPATH": str(ROOT)},
-        check=True,
-    )
-    yield server
-    server.kill()
+    """A PostgreSQL with the settings of an installation; its database `postroom` is migrated."""
+    with postgres(tmp_path_factory.mktemp("faults"), durable=True) as server:
+        migrate(server.url)
+        yield server
 
 
 @pytest.fixture(scope="session")
 def fault_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """A Valkey that forgets everything when it ends."""
-    server = ValkeyServer(tmp_path_factory.mktemp("faults") / "valkey", free_port(), durable=False)
-    server.start()
-    yield server
-    server.kill()
+    """A Valkey that is empty after each start."""
+    with valkey(tmp_path_factory.mktemp("faults")) as server:
+        yield server
 
 
-@pytest.fixture
-def postroom(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory,
     fault_postgres: PostgresServer,
     fault_valkey: ValkeyServer,
-) -> Iterator[Postroom]:
-    """A Postroom with an empty outbox, of which nothing runs yet but its servers."""
+) -> Iterator[FaultyPostroom]:
+    """A Postroom with a database of its own. Each test starts the processes that it needs."""
     name = f"fault_{os.urandom(6).hex()}"
     address = fault_postgres.url.rpartition("/")[0]
     with closing(psycopg2.connect(f"{address}/postgres")) as connection:
@@ -56,13 +42,13 @@ def postroom(
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE postroom")
     with running_sandbox() as sandbox:
-        postroom = Postroom(
-            tmp_path,
-            f"{address}/{name}",
-            fault_postgres,
-            fault_valkey,
-            sandbox,
-            report=lambda text: request.node.user_properties.append(("fault", text)),
+        postroom = FaultyPostroom(
+            folder=tmp_path_factory.mktemp("postroom"),
+            database_url=f"{address}/{name}",
+            postgres=fault_postgres,
+            valkey=fault_valkey,
+            sandbox=sandbox,
+            agents=AGENTS,
         )
         with postroom.redis() as client:
             client.flushall()
@@ -70,17 +56,25 @@ def postroom(
         postroom.end()
 
 
+@pytest.fixture
+def postroom(request: pytest.FixtureRequest, stack: FaultyPostroom) -> Iterator[FaultyPostroom]:
+    """The Postroom of the module, without messages. Its processes go on from test to test."""
+    stack.begin_test()
+    stack.report = lambda figures: request.node.user_properties.append(("fault", figures))
+    yield stack
+    stack.print_logs()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what each fault cost."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    figures = [
-        f"{report.nodeid.rpartition('/')[2]}: {text}"
+    lines = [
+        f"{report.nodeid.rpartition('/')[2]}: {figures}"
         for report in reports
-        if report.when == "call"
-        for name, text in report.user_properties
-        if name == "fault"
+        for name, figures in report.user_properties
+        if name == "fault" and report.when == "call"
     ]
-    if figures:
-        terminalreporter.section("what each fault cost")
-        for line in sorted(figures):
+    if lines:
+        terminalreporter.section("cost of each fault")
+        for line in sorted(lines):
             terminalreporter.line(line)

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that can lose the answer to a COMMIT, but not the COMMIT."""
+"""A proxy in front of PostgreSQL that can lose the response to a COMMIT, but not the COMMIT."""
 
 import socket
 import socketserver
@@ -13,7 +13,7 @@ CHUNK_BYTES = 65536
 
 @dataclass(frozen=True)
 class Proxy:
-    """The `url` that leads through it. Once `losing` is set, whoever commits hears no more."""
+    """The `url` of the proxy. Once `losing` is set, a client that commits gets no response."""
 
     url: str
     losing: threading.Event = field(default_factory=threading.Event)
@@ -21,7 +21,7 @@ class Proxy:
 
 @contextmanager
 def proxy_losing_commits(url: str) -> Iterator[Proxy]:
-    """Carries connections to the PostgreSQL at `url`."""
+    """Run a proxy in front of the PostgreSQL at `url` until the block ends."""
     server = urlsplit(url)
 
     class Handler(socketserver.BaseRequestHandler):
@@ -30,18 +30,18 @@ def proxy_losing_commits(url: str) -> Iterator[Proxy]:
                 suppress(OSError),
                 socket.create_connection((server.hostname or "", server.port or 0)) as upstream,
             ):
-                mute = threading.Event()
-                threading.Thread(target=self._answer, args=(upstream, mute), daemon=True).start()
+                muted = threading.Event()
+                threading.Thread(target=self._respond, args=(upstream, muted), daemon=True).start()
                 while data := self.request.recv(CHUNK_BYTES):
-                    # psycopg2 sends it as a query of its own, and then waits.
+                    # psycopg2 sends COMMIT as a query of its own, and then waits.
                     if b"COMMIT\0" in data and proxy.losing.is_set():
-                        mute.set()
+                        muted.set()
                     upstream.sendall(data)
 
-        def _answer(self, upstream: socket.socket, mute: threading.Event) -> None:
+        def _respond(self, upstream: socket.socket, muted: threading.Event) -> None:
             with suppress(OSError):
                 while data := upstream.recv(CHUNK_BYTES):
-                    if not mute.is_set():
+                    if not muted.is_set():
                         self.request.sendall(data)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as listener:

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import requests
 
-from tests.faults.harness import Postroom, until
+from tests.postroom import Postroom, until
 
 
 class Caller:

@@ -9,8 +9,9 @@ import pytest
 
 from app.local.servers import PostgresServer, ValkeyServer
 from tests.doubles.client import running_doubles
-from tests.faults.harness import Postroom
+from tests.postroom import Postroom
 from tests.scenarios.caller import Caller
+from tests.servers import migrate
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +39,13 @@ def postroom(
             postgres_server,
             valkey_server,
             sandbox,
-            report=print,
             agents=request.module.AGENTS,
         )
         with postroom.redis() as client:
             client.flushall()
         try:
-            postroom.python("from app import migrate; migrate.upgrade()")
-            postroom.beat()
-            postroom.web()
-            postroom.workers(1)
+            migrate(postroom.database_url)
+            postroom.start(workers=1, beats=1, web=True)
             yield postroom
         finally:
             postroom.end()

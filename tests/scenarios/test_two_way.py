@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.harness import until
+from tests.postroom import until
 from tests.scenarios import providers
 from tests.scenarios.caller import Caller
 
