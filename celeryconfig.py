@@ -25,7 +25,7 @@ broker_transport_options = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
-    "health_check_interval": 25,
+    "health_check_interval": 10,  # seconds until a worker notices that Redis stopped responding
     "max_connections": 2 * settings().worker_concurrency,
     # One retry, at once. The scan releases messages whose task could not be published.
     "max_retries": 1,
