@@ -226,6 +226,9 @@ class Message(Base):
     attempts: Mapped[int] = mapped_column(
         Integer, server_default="0", doc="attempts since the message was accepted or replayed"
     )
+    losses: Mapped[int] = mapped_column(
+        SmallInteger, server_default="0", doc="workers lost while they sent the message"
+    )
     remaining: Mapped[list[str] | None] = mapped_column(
         doc="recipients that remain after an attempt that reached only some"
     )

@@ -131,7 +131,8 @@ def release(
     connection: Connection, claims: Sequence[Claim], reason: str, wait: timedelta = timedelta(0)
 ) -> None:
     """Return claimed messages that were not started. They are due again after `wait`; no attempt
-    is counted."""
+    is counted.
+    """
     connection.execute(
         RELEASE,
         {

@@ -14,16 +14,15 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.agents import Agent, Agents
-from app.attachments.resolve import resolve
 from app.db import autocommit, transaction
 from app.limits import RateLimiter
-from app.outbox import outcome as outcomes
 from app.outbox.claim import Claim, release
-from app.outbox.outcome import Outcome
+from app.outbox.isolation import send_isolated
+from app.outbox.outcome import MAX_LOSSES, Outcome
 from app.outbox.pause import pause_agent
+from app.outbox.send import send
 from app.outbox.settle import Attempt, settle
 from app.outbox.start import Started, find_profile, reject, reject_suppressed, start
-from connectors import base
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,8 @@ class Delivery:
 
 class Deliverer:
     """Delivers the messages of a worker. `queue_lease` is the time until a published task must
-    have started."""
+    have started.
+    """
 
     def __init__(self, agents: Agents, limiter: RateLimiter, queue_lease: timedelta) -> None:
         self._agents = agents
@@ -95,7 +95,10 @@ class Deliverer:
 
     def _attempt(self, agent: Agent, started: Started) -> Delivery:
         began = time.monotonic()
-        outcome = self._send(agent, started)
+        if started.losses >= MAX_LOSSES - 1:
+            outcome = send_isolated(self._agents, started)
+        else:
+            outcome = send(self._agents, started)
         duration = timedelta(seconds=time.monotonic() - began)
         retry_lease = self._queue_lease if outcome.on_celery else None
         is_settled = _settle(started, Attempt(started.claim, outcome, duration, retry_lease))
@@ -116,35 +119,12 @@ class Deliverer:
             retry = CeleryRetry(outcome.wait, started.claim.token + 1)
         return Delivery(outcome.result, duration, retry)
 
-    def _send(self, agent: Agent, started: Started) -> Outcome:
-        try:
-            connector = self._agents.connector(agent.name, started.profile)
-        except KeyError:
-            error = base.Rejected("profile", f"agent {agent.name} has no profile {started.profile}")
-            return outcomes.failed(error, agent, started.attempt)
-        try:
-            message = resolve(started.message, connector.attachment_sources)
-        except base.SendError as error:
-            return outcomes.failed(error, agent, started.attempt)
-        except Exception:
-            log.exception("attachments failed", extra={"message_id": started.message.id})
-            unsent = base.Unavailable("defect", "attachments failed; see the worker's log")
-            return outcomes.failed(unsent, agent, started.attempt)
-        try:
-            accepted = connector.send(message)
-        except base.SendError as error:
-            return outcomes.failed(error, agent, started.attempt)
-        except Exception:
-            log.exception("connector failed", extra={"message_id": started.message.id})
-            defect = base.Uncertain("defect", "connector failed; see the worker's log")
-            return outcomes.failed(defect, agent, started.attempt)
-        return outcomes.accepted(accepted, can_poll=connector.can_poll)
-
 
 def _settle(started: Started, attempt: Attempt) -> bool:
     """Record an attempt, again and again while PostgreSQL is out of reach: only this process
     knows the provider's answer. After the lease another worker may hold the message, so it gives
-    up then. Return whether the claim still held."""
+    up then. Return whether the claim still held.
+    """
     give_up_at = time.monotonic() + started.lease.total_seconds()
     while True:
         try:

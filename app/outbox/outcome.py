@@ -10,6 +10,10 @@ from app.outbox.states import AttemptOutcome, OutboundStatus
 from connectors import base
 from connectors.toolkit.http.replies import MAX_RETRY_AFTER
 
+MAX_LOSSES = 3
+"""A message is given up once this many workers were lost while they sent it. After one less it is
+sent in a process of its own."""
+
 MAX_CELERY_WAIT = timedelta(seconds=10)
 """Longer waits stay in PostgreSQL: a waiting Celery retry is held in a worker's memory, counts
 against `max_in_flight`, and must end long before the broker's visibility timeout."""
@@ -86,6 +90,17 @@ def failed(error: base.SendError, agent: Agent, attempt: int) -> Outcome:
             )
         case _:
             return _retry(error, agent, attempt)
+
+
+def worker_lost(agent: Agent) -> Outcome:
+    """Return the outcome of a send in a process of its own that died."""
+    return Outcome(
+        status="unknown" if agent.on_uncertain == "hold" else "failed",
+        result="uncertain",
+        code="worker_lost",
+        detail="worker lost while sending",
+        reason=f"gave up after {MAX_LOSSES} workers were lost while sending",
+    )
 
 
 def _retry(error: base.SendError, agent: Agent, attempt: int) -> Outcome:

@@ -34,7 +34,8 @@ DELETE FROM idempotency_keys WHERE created_at < now() - CAST(:retention AS inter
 
 def purge_messages(connection: Connection, retention: timedelta) -> int:
     """Delete messages that ended longer ago than `retention`, with their attachments, attempts,
-    events and receipts. Return how many messages were deleted."""
+    events and receipts. Return how many messages were deleted.
+    """
     values = {"retention": retention, "batch": PURGE_BATCH}
     return connection.execute(PURGE_MESSAGES, values).rowcount
 

@@ -74,7 +74,8 @@ WITH latest AS (
 ), moved AS (
     UPDATE messages
     SET status = latest.kind,
-        reason = concat_ws(': ', 'reported as ' || latest.kind || ' by the provider', latest.detail),
+        reason = concat_ws(
+            ': ', 'reported as ' || latest.kind || ' by the provider', latest.detail),
         error_code = CASE WHEN latest.kind IN ('failed', 'bounced') THEN latest.code END,
         claim_token = CASE WHEN messages.status = 'retry' THEN claim_token + 1
             ELSE claim_token END,
@@ -151,7 +152,8 @@ def match(connection: Connection, message_id: int) -> None:
 
 def match_all(connection: Connection) -> None:
     """Apply pending receipts of all messages: those that arrived while their message was being
-    settled."""
+    settled.
+    """
     connection.execute(MATCH, {"match_window": MATCH_WINDOW, "message_id": None})
     apply(connection, connection.execute(FIND_PENDING, {"batch": MATCH_BATCH}).scalars().all())
 

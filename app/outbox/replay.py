@@ -30,6 +30,7 @@ def replay(connection: Connection, ids: Sequence[int]) -> list[int]:
             reason="replayed by an operator",
             due_at=func.now(),
             attempts=0,
+            losses=0,
             claim_token=Message.claim_token + 1,
             expires_at=func.nullif(func.greatest(Message.expires_at, func.now()), func.now()),
             finished_at=None,

@@ -71,7 +71,8 @@ class _Rejection:
 
 def route(connection: Connection, agents: Agents) -> None:
     """Route up to 1,000 messages: normalise their addresses, choose their agents and find their
-    conversations. A message that cannot be sent fails, with the reason in its row."""
+    conversations. A message that cannot be sent fails, with the reason in its row.
+    """
     routes: list[_Route] = []
     rejections: list[_Rejection] = []
     for row in connection.execute(FIND_UNROUTED, {"batch": ROUTE_BATCH}).all():

@@ -102,7 +102,8 @@ FROM settled
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt under `claim`: its outcome, its duration, and how long the Celery retry that
-    follows may hold the message beyond its wait (None if no Celery retry follows)."""
+    follows may hold the message beyond its wait (None if no Celery retry follows).
+    """
 
     claim: Claim
     outcome: Outcome

@@ -30,7 +30,7 @@ WHERE messages.id = claim.id AND messages.claim_token = claim.token
     )
 RETURNING messages.id, CAST(uid AS text) AS uid, channel, agent, profile, sender, recipient, cc,
     bcc, reply_to, subject, body, html, headers, payload, metadata, reference, created_at,
-    remaining, attempts, claim_token, lease_until - now() AS lease,
+    remaining, attempts, losses, claim_token, lease_until - now() AS lease,
     EXISTS (SELECT FROM attachments WHERE message_id = messages.id) AS has_attachments
 """)
 
@@ -66,12 +66,16 @@ ATTACHMENT_FIELDS = tuple(field.name for field in fields(base.Attachment))
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A message that this process may send once, within `lease`. `attempt` counts from 1."""
+    """A message that this process may send once, within `lease`.
+
+    `attempt` counts from 1; `losses` counts the workers that were lost while they sent it.
+    """
 
     message: base.OutboundMessage
     claim: Claim
     profile: str
     attempt: int
+    losses: int
     lease: timedelta
 
 
@@ -96,6 +100,7 @@ def start(connection: Connection, claims: Sequence[Claim], lease: timedelta) -> 
             claim=Claim(row.id, row.agent, row.claim_token),
             profile=row.profile,
             attempt=row.attempts,
+            losses=row.losses,
             lease=row.lease,
         )
         for row in rows

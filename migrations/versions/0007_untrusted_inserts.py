@@ -40,7 +40,7 @@ UPDATE messages SET
     cc = CASE WHEN coalesce(array_ndims(cc), 1) = 1 THEN array_remove(cc, NULL) ELSE '{{}}' END,
     bcc = CASE WHEN coalesce(array_ndims(bcc), 1) = 1 THEN array_remove(bcc, NULL) ELSE '{{}}' END
 WHERE NOT ({" AND ".join(f"coalesce({check}, true)" for check in CHECKS.values())})
-"""
+"""  # noqa: S608 - constants
 
 # A role belongs to the whole server, and whoever migrates may not be allowed to create it.
 CREATE_ROLE = """

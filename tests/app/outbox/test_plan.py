@@ -129,9 +129,7 @@ def test_a_rescue_reads_only_expired_leases(crowded: Outbox) -> None:
     for number in lost:
         crowded.move(number, lease_until="-1 minute")
     crowded.execute("ANALYZE messages")
-    found = plan(
-        crowded, RESCUE, agents=AGENTS, max_attempts=[3] * 4, holds=[False] * 4, batch=1000
-    )
+    found = plan(crowded, RESCUE, agents=AGENTS, holds=[False] * 4, max_losses=3, batch=1000)
     assert "Seq Scan" not in {kind for kind, _ in scans(found)}
     assert rows_read(found) <= 4 * CAPACITY
 

@@ -27,7 +27,7 @@ from app.agents import Agents
 from app.outbox import claim as claims
 from app.outbox.cancel import cancel
 from app.outbox.expire import expire
-from app.outbox.outcome import Outcome
+from app.outbox.outcome import MAX_LOSSES, Outcome
 from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_scheduler
 from app.outbox.replay import replay
 from app.outbox.rescue import rescue
@@ -43,7 +43,6 @@ from app.outbox.states import (
 )
 from tests.app.outbox.driver import LEASE, SENT, Outbox
 
-MAX_ATTEMPTS = 3  # of `gateway`; `api` has on_uncertain = "hold"
 MAX_IN_FLIGHT = 4
 MAX_MESSAGES = 10
 CELERY_RETRY = Outcome(status="retry", result="uncertain", code="timeout", on_celery=True)
@@ -285,7 +284,7 @@ class Machine(RuleBasedStateMachine):
             elif before.agent == "api":
                 assert after.status == "unknown"
             else:
-                assert after.status == ("failed" if before.attempts >= MAX_ATTEMPTS else "retry")
+                assert after.status == ("failed" if before.losses + 1 >= MAX_LOSSES else "retry")
 
     def _expire(self) -> None:
         expire(self.connection)

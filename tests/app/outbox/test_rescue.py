@@ -8,22 +8,22 @@ from app.outbox import rescue as rescues
 from app.outbox.rescue import rescue
 from tests.app.outbox.driver import Outbox
 
-MAX_ATTEMPTS = 3  # of `gateway` in the agents file of the tests; `api` has on_uncertain = "hold"
-
+# In the agents file of the tests, `api` has on_uncertain = "hold".
 TABLE = [
-    ("queued", "gateway", 0, "outbox"),
-    ("queued", "gateway", 1, "retry"),
-    ("queued", "gateway", MAX_ATTEMPTS, "retry"),
-    ("queued", "api", 0, "outbox"),
-    ("queued", "removed", 0, "outbox"),
-    ("retry", "gateway", 1, "retry"),
-    ("retry", "api", 1, "retry"),
-    ("sending", "gateway", 1, "retry"),
-    ("sending", "gateway", MAX_ATTEMPTS - 1, "retry"),
-    ("sending", "gateway", MAX_ATTEMPTS, "failed"),
-    ("sending", "api", 1, "unknown"),
-    ("sending", "api", 99, "unknown"),
-    ("sending", "removed", 99, "retry"),
+    # status, agent, attempts, losses, next status
+    ("queued", "gateway", 0, 0, "outbox"),
+    ("queued", "gateway", 1, 0, "retry"),
+    ("queued", "gateway", 3, 2, "retry"),
+    ("queued", "api", 0, 0, "outbox"),
+    ("queued", "removed", 0, 0, "outbox"),
+    ("retry", "gateway", 1, 0, "retry"),
+    ("retry", "api", 1, 0, "retry"),
+    ("sending", "gateway", 1, 0, "retry"),
+    ("sending", "gateway", 99, 1, "retry"),
+    ("sending", "gateway", 1, 2, "failed"),
+    ("sending", "api", 1, 0, "unknown"),
+    ("sending", "api", 99, 2, "unknown"),
+    ("sending", "removed", 99, 1, "retry"),
 ]
 
 
@@ -32,22 +32,25 @@ def test_a_message_with_an_expired_lease_moves_on_by_the_policy_of_its_agent(
 ) -> None:
     before = {}
     for row in TABLE:
-        status, agent, attempts, _ = row
+        status, agent, attempts, losses, _ = row
         number = outbox.one(agent=agent)
         outbox.at(number, status, attempts=attempts, lease="-1 second")
+        outbox.execute("UPDATE messages SET losses = :n WHERE id = :id", n=losses, id=number)
         before[number] = (row, outbox.row(number))
     assert rescue(outbox.connection, loaded_agents) == len(TABLE)
 
-    for number, ((status, _, attempts, expected), old) in before.items():
+    for number, ((status, _, attempts, losses, expected), old) in before.items():
         row = outbox.row(number)
-        assert (row.status, row.lease_until, row.attempts) == (expected, None, attempts), old
+        is_lost = status == "sending"
+        assert (row.status, row.lease_until) == (expected, None), old
+        assert (row.attempts, row.losses) == (attempts - is_lost, losses + is_lost)
         assert row.claim_token == old.claim_token + 1
         assert (row.finished_at is not None) == (expected in {"failed", "unknown"})
         recorded = [
             (attempt.outcome, attempt.claim_token, attempt.code, attempt.duration_ms)
             for attempt in outbox.attempts(number)
         ]
-        if status == "sending":
+        if is_lost:
             assert (row.error_code, row.reason) == ("worker_lost", "worker lost while sending")
             assert recorded == [("uncertain", old.claim_token, "worker_lost", None)]
         else:
