@@ -84,7 +84,8 @@ def _reason(detail: Any) -> str:
 @dataclass(frozen=True, slots=True)
 class _Without:
     """Marks a text that must be free of some characters, written as in a regular expression, and
-    of what is not Unicode at all."""
+    of what is not Unicode at all.
+    """
 
     characters: str
     reason: str

@@ -7,6 +7,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import text
 
 from app.db import engine
@@ -16,6 +17,10 @@ LOCK_KEY = 0x706F7374  # "post": serialises migrations; nothing else in this dat
 LOCK_TIMEOUT = "10s"
 
 
+class NewerDatabaseError(Exception):
+    """The database was migrated by a newer version of Postroom."""
+
+
 def upgrade(revision: str = "head") -> None:
     """Upgrade the database to `revision`. Concurrent calls wait for the first.
 
@@ -23,11 +28,16 @@ def upgrade(revision: str = "head") -> None:
     queue up behind it. Run it again then.
 
     Raises:
+        NewerDatabaseError: The database is at a revision that this version does not have.
         sqlalchemy.exc.OperationalError: A lock was not available, or PostgreSQL is unreachable.
-        alembic.util.CommandError: The database is at a revision that this version does not have.
     """
-    with _migrating() as config:
-        command.upgrade(config, revision)
+    try:
+        with _migrating() as config:
+            command.upgrade(config, revision)
+    except CommandError as error:
+        raise NewerDatabaseError(
+            f"database: newer than this version of Postroom ({error}). Upgrade Postroom."
+        ) from None
 
 
 def downgrade(revision: str) -> None:

@@ -59,7 +59,12 @@ uri = "http://127.0.0.1:9/api"
 allow_networks = ["loopback"]
 """
 
-SLOW = ("tests/scenarios/", "tests/faults/", "tests/app/outbox/test_promises.py")
+SLOW = (
+    "tests/scenarios/",
+    "tests/faults/",
+    "tests/app/local/",
+    "tests/app/outbox/test_promises.py",
+)
 
 
 @dataclass(frozen=True)

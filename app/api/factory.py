@@ -41,7 +41,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 class IdConverter(IntegerConverter):
     """`<id:…>` in a rule: what can be an id at all. Said by the pattern, since werkzeug answers
-    405 instead of 404 where another method has the same rule and it is the bounds that refuse."""
+    405 instead of 404 where another method has the same rule and it is the bounds that refuse.
+    """
 
     regex = "[1-9][0-9]{0,17}"
 

@@ -108,7 +108,8 @@ def revoke(connection: Connection, token_id: int) -> bool:
 
 def tokens(connection: Connection) -> list[Row[tuple[object, ...]]]:
     """Every token, oldest first: id, name, hint, scopes, created_at, expires_at, revoked_at and
-    last_used_at (to the minute)."""
+    last_used_at (to the minute).
+    """
     columns = [column for column in ApiToken.__table__.columns if column.name != "hash"]
     return list(connection.execute(select(*columns).order_by(ApiToken.id)))
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from app.agents import AgentsError
 from app.cli.output import printable
 from app.errors import InvalidError, NotFoundError
+from app.migrate import NewerDatabaseError
 from app.settings import Settings, describe_errors
 
 UNREACHABLE_CLASSES = ("08", "53", "57P")
@@ -41,7 +42,7 @@ class DatabaseUnreachableError(CommandError):
 def command_error(error: Exception) -> CommandError | None:
     """Return the error to show to the operator, or None if `error` is a defect of Postroom."""
     match error:
-        case AgentsError() | InvalidError():
+        case AgentsError() | InvalidError() | NewerDatabaseError():
             return CommandError(str(error))
         case NotFoundError():
             return NothingToDoError(str(error))

@@ -1,11 +1,12 @@
-"""Starts another program in this one's place, with what `subprocess` cannot give it:
+"""Run a program with what `subprocess` cannot set up.
 
     python -m app.local.launch [--tethered] [--as-owner-of FOLDER] COMMAND...
 
-`--tethered` sends it SIGTERM when its parent dies, so that nothing outlives a killed supervisor.
-`--as-owner-of` gives up root for the owner of FOLDER; it does nothing where we are not root.
+--tethered sends the program SIGTERM when its parent dies, so that nothing survives a killed
+supervisor. --as-owner-of runs it as the owner of FOLDER if the current user is root.
 
-Linux only; elsewhere the program is run as it is.
+Both need system calls of Linux, which Python's standard library does not offer; elsewhere the
+program runs without them. See prctl(2), capabilities(7) and <linux/capability.h>.
 """
 
 import argparse
@@ -32,7 +33,7 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 class _CapabilityData(ctypes.Structure):
-    """One half of the 64 capabilities; both that we ever keep are in the first."""
+    """One half of the 64 capabilities. Those that are used here are in the first half."""
 
     _fields_ = (
         ("effective", ctypes.c_uint32),
@@ -44,7 +45,8 @@ class _CapabilityData(ctypes.Structure):
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int) -> None:
+def _check(result: int) -> None:
+    """Raise OSError if a system call failed."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -53,56 +55,59 @@ def _checked(result: int) -> None:
 def _permitted_capabilities() -> int:
     header = _CapabilityHeader(LINUX_CAPABILITY_VERSION_3, 0)
     data = (_CapabilityData * 2)()
-    _checked(_libc.capget(ctypes.byref(header), ctypes.byref(data)))
+    _check(_libc.capget(ctypes.byref(header), ctypes.byref(data)))
     return int(data[0].permitted)
 
 
 def _set_capabilities(*, effective: int, permitted: int) -> None:
     header = _CapabilityHeader(LINUX_CAPABILITY_VERSION_3, 0)
     data = (_CapabilityData * 2)(_CapabilityData(effective, permitted, effective))
-    _checked(_libc.capset(ctypes.byref(header), ctypes.byref(data)))
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)))
 
 
 def _tether() -> int:
-    """The signal that we get when our parent dies; 0 if none."""
+    """Return the signal that this process receives when its parent dies, or 0."""
     number = ctypes.c_int()
-    _checked(_libc.prctl(PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0))
+    _check(_libc.prctl(PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0))
     return number.value
 
 
 def give_up_root(folder: Path, program: Path) -> None:
-    """Become the owner of `folder`, able to reach it and `program` and to do nothing more.
+    """Become the owner of `folder`, with access to it and to `program` and no further rights.
 
-    Where they lie under a folder that only root may enter, and no permission may be changed, the
-    least capability that gets there is kept across `exec`: to search any folder, or, where root
-    itself has no such right (as in a container), to override permissions.
-    Raises PermissionError where neither is enough.
+    If they are below a folder that only root may enter, the least capability that gives access is
+    retained across exec: to search any folder or, if root itself does not have that (as in a
+    container), to override permissions. No permission of a file is changed.
+
+    Raises:
+        PermissionError: Neither capability is enough.
     """
     owner = folder.stat()
-    # Without this bit access(2), by which PostgreSQL checks its own files, ignores capabilities.
-    _checked(_libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
+    # Without this bit, access(2) ignores capabilities. PostgreSQL checks its files with it.
+    _check(_libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
     os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
 
     permitted = _permitted_capabilities()
     for capability in (None, CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE):
-        kept = 0 if capability is None else 1 << capability
-        if kept & ~permitted:
+        retained = 0 if capability is None else 1 << capability
+        if retained & ~permitted:
             continue
-        _set_capabilities(effective=kept, permitted=permitted)
+        _set_capabilities(effective=retained, permitted=permitted)
         if os.access(program, os.R_OK | os.X_OK) and os.access(folder, os.W_OK | os.X_OK):
             break
     else:
-        raise PermissionError(f"the user {owner.st_uid} can reach neither {program} nor {folder}")
+        raise PermissionError(f"user {owner.st_uid} has no access to {program} or {folder}")
 
-    _set_capabilities(effective=kept, permitted=kept)
+    _set_capabilities(effective=retained, permitted=retained)
     if capability is not None:
-        _checked(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0))
-    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0))
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
 def main() -> None:
+    """Parse the arguments and run the program in place of this one."""
     parser = argparse.ArgumentParser(prog="app.local.launch", description=__doc__)
     parser.add_argument("--tethered", action="store_true")
     parser.add_argument("--as-owner-of", type=Path, metavar="FOLDER")
@@ -110,13 +115,13 @@ def main() -> None:
     arguments = parser.parse_args()
 
     if sys.platform == "linux":
-        # Read now and set last, since a change of user takes the tether off, ours or that of a
-        # launch which runs this one.
+        # Changing the user clears the signal, also one that an outer launch has set. So read it
+        # first and set it last.
         tether = signal.SIGTERM.value if arguments.tethered else _tether()
         if arguments.as_owner_of and os.geteuid() == 0:
             give_up_root(arguments.as_owner_of, Path(arguments.command[0]))
-        _checked(_libc.prctl(PR_SET_PDEATHSIG, tether, 0, 0, 0))
-    os.execv(arguments.command[0], arguments.command)  # noqa: S606 - to run it is what we are for
+        _check(_libc.prctl(PR_SET_PDEATHSIG, tether, 0, 0, 0))
+    os.execv(arguments.command[0], arguments.command)  # noqa: S606 - running it is the purpose
 
 
 if __name__ == "__main__":

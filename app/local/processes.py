@@ -1,8 +1,8 @@
-"""The processes of Postroom and how each is run, for `postroom up` and for containers alike:
+"""The processes of Postroom and their commands, for `postroom up` and for containers.
 
     python -m app.local.processes web|worker|beat|flower|sandbox
 
-becomes that process, with the settings of the environment.
+runs one of them in the foreground, with the settings of the environment.
 """
 
 import os
@@ -17,7 +17,7 @@ from app.settings import Settings, settings
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port that a process listens on, and the variable that changes it."""
+    """A port that a process listens on, and the environment variable that sets it."""
 
     variable: str
     host: str
@@ -26,8 +26,14 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: the command that runs it in the foreground, what it needs beside the
-    environment, where it listens, and the signal that ends it in good order.
+    """A process.
+
+    Args:
+        name: Its name.
+        command: Runs it in the foreground.
+        environment: Variables that it needs in addition to the inherited ones.
+        ports: The ports that it listens on.
+        stop_signal: Stops it gracefully, such as `TERM`.
     """
 
     name: str
@@ -38,9 +44,9 @@ class Process:
 
 
 def processes(settings: Settings) -> list[Process]:
-    """The processes that these settings make, servers left out."""
+    """Return the processes of Postroom, without the embedded servers."""
     web = Port("POSTROOM_PORT", settings.host, settings.port)
-    # Whoever reaches Flower can stop workers, so without a password it is for this machine only.
+    # Flower can stop workers, so without a password it listens on this machine only.
     password = settings.flower_basic_auth
     flower = Port(
         "POSTROOM_FLOWER_PORT", settings.host if password else "127.0.0.1", settings.flower_port
@@ -78,7 +84,7 @@ def processes(settings: Settings) -> list[Process]:
                 "celery", "-A", "tasks", "flower",
                 f"--address={flower.host}", f"--port={flower.number}",
             ),
-            # Not on the command line, which everyone on the machine can read.
+            # Not on the command line, which every user can read.
             environment={"FLOWER_BASIC_AUTH": password} if password else {},
             ports=(flower,),
         ),
@@ -98,13 +104,13 @@ def _python(*arguments: str) -> tuple[str, ...]:
 @click.command()
 @click.argument("name")
 def main(name: str) -> None:
-    """Become the process NAME."""
+    """Run the process NAME."""
     known = {process.name: process for process in processes(settings())}
     if name not in known:
-        raise click.BadParameter(f"there are {', '.join(known)}", param_hint="NAME")
+        raise click.BadParameter(f"use one of {', '.join(known)}", param_hint="NAME")
     process = known[name]
     settings().var.mkdir(parents=True, exist_ok=True)
-    os.execve(  # noqa: S606 - to run it is what we are for
+    os.execve(  # noqa: S606 - running it is the purpose
         process.command[0], process.command, {**os.environ, **process.environment}
     )
 

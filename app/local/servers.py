@@ -1,8 +1,8 @@
-"""PostgreSQL and Valkey from Python packages, for a machine that has no servers.
+"""Embedded PostgreSQL and Valkey, from Python packages, for machines without servers.
 
-Each keeps everything in one folder of its own, listens on 127.0.0.1 alone and asks for a
-password, which it makes at its first start. As root the programs run as `nobody`, who owns the
-folder. `durable` settings survive a loss of power; the others are for tests, which want speed.
+Each has a folder of its own, listens on 127.0.0.1 only and requires a password, which is created
+at its first start. As root, the programs run as `nobody`, who owns the folder. `durable` settings
+survive a power failure; the others are faster, for tests.
 """
 
 import os
@@ -26,17 +26,18 @@ STOP_SECONDS = 30
 
 
 class ServerError(Exception):
-    """A server did not start. The text says which and holds the end of what it logged."""
+    """A server did not start. The text names it and quotes the end of its log."""
 
 
 class Server(ABC):
-    """One embedded server. `start`, `stop` and the like are for whoever runs it without a
-    supervisor; a supervisor calls `prepare` and runs `command`.
+    """An embedded server.
+
+    Under a supervisor, call `prepare` and run `command`. Without one, use `start` and `stop`.
     """
 
     name: str
     stop_signal: signal.Signals
-    url_variable: str  # names another server instead of this one
+    url_variable: str  # the setting that names another server instead of this one
     port_variable: str
 
     def __init__(self, folder: Path, port: int, *, durable: bool) -> None:
@@ -49,7 +50,7 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where it answers, password included. Known once prepared."""
+        """The URL of the server, with its password. Known once it is prepared."""
 
     @property
     @abstractmethod
@@ -57,15 +58,19 @@ class Server(ABC):
         """The command that runs it in the foreground."""
 
     @abstractmethod
-    def _make_data(self) -> None:
-        """Bring the folder to where `command` can run: its first data, its settings."""
+    def _create_data(self) -> None:
+        """Create whatever `command` needs in the folder."""
 
     @abstractmethod
-    def _answers(self) -> bool:
-        """Whether it serves."""
+    def _is_ready(self) -> bool:
+        """Return whether the server accepts connections."""
 
     def prepare(self) -> None:
-        """Make the folder ready. Raises ServerError where it belongs to another user."""
+        """Create the folder and its data, if they do not exist.
+
+        Raises:
+            ServerError: The folder belongs to another user, or its data cannot be created.
+        """
         if not self.folder.exists():
             self.folder.mkdir(mode=0o700, parents=True)
             if os.geteuid() == 0:
@@ -73,41 +78,45 @@ class Server(ABC):
                 os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
         owner = self.folder.stat().st_uid
         if owner != os.geteuid() and os.geteuid() != 0:
-            raise ServerError(f"{self.folder} belongs to the user {owner}, who made it")
-        self._make_data()
+            raise ServerError(f"{self.folder}: belongs to user {owner}. Run Postroom as that user.")
+        self._create_data()
 
     def start(self) -> None:
-        """Prepare it, run it and wait until it answers. Raises ServerError if it does not."""
+        """Prepare and run the server, and wait until it is ready.
+
+        Raises:
+            ServerError: It is not ready within 60 seconds.
+        """
         self.prepare()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - words of our own
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
         try:
-            self._wait_until_it_answers(self._process)
+            self._wait_until_ready(self._process)
         except BaseException:
             self.kill()
             raise
 
-    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self._is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 last_lines = self.log.read_text(errors="replace").splitlines()[-10:]
-                raise ServerError(f"{self.name} does not start:\n" + "\n".join(last_lines))
+                raise ServerError(f"{self.name} did not start:\n" + "\n".join(last_lines))
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End it in good order; what it kept, it keeps. Does nothing where it does not run."""
+        """Stop the server, if it runs. Its data stays."""
         if self._process is not None:
             self._process.send_signal(self.stop_signal)
             self._process.wait(STOP_SECONDS)
             self._process = None
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill the server, as in a crash."""
         if self._process is not None:
-            # Children left behind would hold PostgreSQL's shared memory against the next start.
+            # Remaining children would keep PostgreSQL's shared memory in use at the next start.
             for pid in [*_children(self._process.pid), self._process.pid]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -115,21 +124,21 @@ class Server(ABC):
             self._process = None
 
     def restart(self) -> None:
-        """Stop it and start it again on the same port and data."""
+        """Stop the server and start it again, with the same port and data."""
         self.stop()
         self.start()
 
     def freeze(self) -> None:
-        """Stop it from answering while its connections stay open."""
+        """Suspend the server. Its connections stay open."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on after `freeze`."""
+        """Continue after `freeze`."""
         self._signal_all(signal.SIGCONT)
 
     def _signal_all(self, number: signal.Signals) -> None:
         if self._process is None:
-            raise ServerError(f"{self.name} does not run")
+            raise ServerError(f"{self.name} is not running")
         for pid in [self._process.pid, *_children(self._process.pid)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -142,7 +151,7 @@ class Server(ABC):
         return [*launch, *program]
 
     def _write(self, path: Path, text: str) -> None:
-        """Write a file that only the server's user, and root, can read."""
+        """Write a file that only the user of the server, and root, can read."""
         write_private(path, text)
         owner = self.folder.stat()
         if owner.st_uid != os.geteuid():
@@ -150,10 +159,10 @@ class Server(ABC):
 
 
 class PostgresServer(Server):
-    """PostgreSQL with one database `postroom`, whose owner `postroom` is no superuser."""
+    """PostgreSQL with a database `postroom`, owned by the unprivileged role `postroom`."""
 
     name = "postgres"
-    stop_signal = signal.SIGINT  # "fast": does not wait until the clients have gone
+    stop_signal = signal.SIGINT  # "fast" shutdown, which does not wait for clients to disconnect
     url_variable = "DATABASE_URL"
     port_variable = "POSTROOM_POSTGRES_PORT"
 
@@ -177,22 +186,22 @@ class PostgresServer(Server):
             "log_timezone": "UTC",
         }
         if not self.durable:
-            # Commits still reach the kernel, and so survive the death of the server itself.
+            # Commits still reach the kernel, so they survive a crash of the server itself.
             settings |= {"fsync": "off", "full_page_writes": "off"}
         options = [f"--{name}={value}" for name, value in settings.items()]
         return self._as_owner(_postgres_program("postgres"), "-D", self._data, *options)
 
-    def _make_data(self) -> None:
+    def _create_data(self) -> None:
         if not self._data.exists():
             self._init()
-        # After a crash the number in the file may be that of any other process by now, which
-        # PostgreSQL, seeing it alive, would take for itself.
+        # After a crash, the process id in the file may belong to another process by now, and
+        # PostgreSQL would refuse to start because that process is alive.
         lock = self._data / "postmaster.pid"
-        if lock.exists() and _folder_of(int(lock.read_text().split()[0])) != self._data:
+        if lock.exists() and _working_folder(int(lock.read_text().split()[0])) != self._data:
             lock.unlink()
 
     def _init(self) -> None:
-        """Make the cluster beside its place and move it there when whole."""
+        """Create the cluster in a temporary folder, and rename that once it is complete."""
         unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         initdb = self._as_owner(
@@ -203,7 +212,7 @@ class PostgresServer(Server):
         )  # fmt: skip
         self._run(initdb)
         password = secrets.token_hex(24)
-        # The superuser has no password, so nobody can log in as him.
+        # The superuser has no password, so nobody can log in as postgres.
         single = self._as_owner(
             _postgres_program("postgres"), "--single", "-D", unfinished,
             "-c", "exit_on_error=on", "-c", "log_statement=none", "postgres",
@@ -217,13 +226,13 @@ class PostgresServer(Server):
         unfinished.rename(self._data)
 
     def _run(self, command: list[str], text: str = "") -> None:
-        done = subprocess.run(  # noqa: S603 - words of our own
+        done = subprocess.run(  # noqa: S603 - our own command
             command, input=text, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            raise ServerError(f"{self.name} cannot make its data:\n{done.stderr.strip()}")
+            raise ServerError(f"{self.name} could not create its data:\n{done.stderr.strip()}")
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             psycopg2.connect(self.url, connect_timeout=5).close()
         except psycopg2.OperationalError:
@@ -232,7 +241,7 @@ class PostgresServer(Server):
 
 
 class ValkeyServer(Server):
-    """Valkey, which speaks the protocol of Redis. Durable, it loses one second at the most."""
+    """Valkey, a server compatible with Redis. If durable, it loses at most one second of data."""
 
     name = "valkey"
     stop_signal = signal.SIGTERM
@@ -251,10 +260,10 @@ class ValkeyServer(Server):
     def _password(self) -> Path:
         return self.folder / "password"
 
-    def _make_data(self) -> None:
+    def _create_data(self) -> None:
         if not self._password.exists() or not self._password.stat().st_size:
             self._write(self._password, secrets.token_hex(24))
-        # In a file, since everyone can read a command line.
+        # Not on the command line, which every user can read.
         self._write(
             self.folder / "valkey.conf",
             "bind 127.0.0.1\n"
@@ -266,7 +275,7 @@ class ValkeyServer(Server):
             'save ""\n',
         )
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         with redis.Redis.from_url(self.url, socket_timeout=5, retry=None) as client:
             try:
                 return bool(client.ping())
@@ -282,10 +291,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _package_folder(name: str) -> Path:
-    """Where a package lies. Found without importing it, as these do more than we need."""
+    """Return the folder of a package, without importing it."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
-        raise ServerError(f"the package {name} is missing: pip install 'postroom[embedded]'")
+        raise ServerError(f"package {name}: not installed. Run pip install 'postroom[embedded]'.")
     return Path(spec.origin).parent
 
 
@@ -305,8 +314,8 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in children.split()]
 
 
-def _folder_of(pid: int) -> Path | None:
-    """The working folder of a process; None if there is no such process or it is not ours."""
+def _working_folder(pid: int) -> Path | None:
+    """Return the working folder of a process, or None if it is not ours or does not exist."""
     try:
         return Path(f"/proc/{pid}/cwd").readlink()
     except OSError:

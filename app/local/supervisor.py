@@ -1,8 +1,11 @@
-"""Runs processes under supervisord, which starts again whatever dies, and tells of it.
+"""Run processes under supervisord, which restarts those that exit, and report what happens.
 
-A process that dies within `SETTLED_SECONDS` is tried again after one second, then two, and so
-on without end; one that dies later is started again at once. Each writes to its own file in
-`log`, kept from growing for ever.
+A process that exits within `SETTLED_SECONDS` is restarted after one second, then two, and so on
+without end; one that exits later is restarted at once. Each process logs to its own file in `log`,
+which is rotated.
+
+Events are read from supervisord's log and not from its event listeners, which learn neither the
+process id of a start nor the exit status, and are stopped before the last group of processes.
 """
 
 import os
@@ -23,8 +26,8 @@ from app.local.processes import Process
 from app.local.servers import write_private
 
 SETTLED_SECONDS = 10
-STOP_SECONDS = 210  # longer than the longest fetch and send, which a worker finishes first
-FAILURES_TO_GIVE_UP = 3
+STOP_SECONDS = 210  # longer than the longest download and send, which a worker finishes first
+MAX_FAILURES = 3
 
 _DAEMON = """\
 [supervisord]
@@ -54,7 +57,7 @@ stdout_logfile={{var}}/log/{{name}}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=5
 """
-# What supervisord logs of a program: "<date> <time>,<ms> <level> <event>: <name> <more>".
+# A line of supervisord's log on a process: "<date> <time>,<ms> <level> <event>: <name> <more>".
 _EVENT = re.compile(
     r"\S+ (?P<time>[\d:]+)\S* \w+ (?P<event>spawned: |exited: |success: |stopped: |killing )"
     r"'?(?P<name>\w+)'? (?P<more>.*)"
@@ -68,21 +71,29 @@ def supervise(
     wait_until_ready: Callable[[], None],
     when_ready: Callable[[], None],
 ) -> int:
-    """Run all processes until SIGINT, SIGTERM or SIGHUP, then end them, the last group first.
+    """Run processes until SIGINT, SIGTERM or SIGHUP, then stop them, the last group first.
 
-    `wait_until_ready` runs beside them and returns once they serve; `when_ready` then says so.
-    A process that keeps dying before that ends it all. Returns 0 where a signal ended it, else 1.
+    If a process exits three times in a row before all are ready, the others are stopped too.
+
+    Args:
+        groups: The processes of a group are started and stopped together.
+        var: Folder for the configuration and the logs.
+        wait_until_ready: Returns once all processes are ready.
+        when_ready: Called after that.
+
+    Returns:
+        The exit code: 0 after a signal, else 1.
     """
     log = var / "log"
     log.mkdir(exist_ok=True)
     configuration = var / "supervisord.conf"
     write_private(configuration, _configuration(groups, var.absolute()))
-    daemon = subprocess.Popen(  # noqa: S603 - words of our own
+    daemon = subprocess.Popen(  # noqa: S603 - our own command
         _tethered(sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)),
         env=_environment(groups),
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # so that a Ctrl-C reaches us alone, and we end the rest in order
+        start_new_session=True,  # Ctrl-C must reach only this process, which stops the others
     )
     stopping = threading.Event()
     ready = threading.Event()
@@ -103,12 +114,12 @@ def supervise(
 
     failures: Counter[str] = Counter()
     for line in daemon.stdout or ():
-        news = describe(line, failures)
-        if news:
-            click.echo(news)
+        report = describe(line, failures)
+        if report:
+            click.echo(report)
         worst = failures.most_common(1)
-        if worst and worst[0][1] >= FAILURES_TO_GIVE_UP and not ready.is_set():
-            _give_up(worst[0][0], log)
+        if worst and worst[0][1] >= MAX_FAILURES and not ready.is_set():
+            _report_failure(worst[0][0], log)
             daemon.terminate()
             ready.set()
     daemon.wait()
@@ -116,9 +127,9 @@ def supervise(
 
 
 def describe(line: str, failures: Counter[str]) -> str | None:
-    """What a line of supervisord's log means to an operator; None if nothing.
+    """Return a line of supervisord's log as a report for the operator, or None.
 
-    Counts in `failures` how often in a row each process died before it had settled.
+    `failures` counts how many times in a row each process has exited before it settled.
     """
     found = _EVENT.match(line)
     if found is None:
@@ -133,23 +144,23 @@ def describe(line: str, failures: Counter[str]) -> str | None:
         case "exited":
             failures[name] += 1
             how = more.removeprefix("(").split(";")[0]
-            return f"{time} {name} died ({how}) and is started again; see its log"
+            return f"{time} {name} exited ({how}) and is restarted; see its log"
         case "killing":
-            return f"{time} {name} does not stop and is killed"
+            return f"{time} {name} did not stop in time and is killed"
         case _:
             return f"{time} {name} stopped {more}"
 
 
-def _give_up(name: str, log: Path) -> None:
-    """Say why nothing comes of this start."""
+def _report_failure(name: str, log: Path) -> None:
+    """Report why startup failed."""
     path = log / f"{name}.log"
     last_lines = path.read_text(errors="replace").splitlines()[-20:]
-    click.echo(f"\n{name} keeps dying; the end of {path}:\n", err=True)
+    click.echo(f"\n{name} keeps exiting. The end of {path}:\n", err=True)
     click.echo("\n".join(last_lines), err=True)
 
 
 def _configuration(groups: Sequence[Sequence[Process]], var: Path) -> str:
-    # A group is stopped at once, and the next one only when it has gone.
+    # The processes of a group stop together; the next group is stopped when all have exited.
     parts = [_DAEMON.format(var=_escaped(var))]
     for priority, group in enumerate(groups, start=1):
         names = ",".join(process.name for process in group)
@@ -171,7 +182,7 @@ def _escaped(value: Path | str) -> str:
 
 
 def _environment(groups: Sequence[Sequence[Process]]) -> dict[str, str]:
-    """Ours and what each process asks for: inherited, so that no secret is in a file."""
+    """Return the environment of all processes: inherited, so that no secret is in a file."""
     environment = dict(os.environ)
     for group in groups:
         for process in group:

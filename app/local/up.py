@@ -1,4 +1,4 @@
-"""What `postroom up` does: everything that Postroom needs, on this machine, until told to stop."""
+"""`postroom up`: run Postroom and everything it needs on this machine."""
 
 import fcntl
 import http.client
@@ -15,60 +15,62 @@ from types import FrameType
 import click
 from sqlalchemy.exc import OperationalError
 
-from app import migrate
 from app.agents import AgentsError, agents
 from app.auth import tokens as auth
 from app.db import transaction
 from app.local.processes import Port, Process, processes
 from app.local.servers import PostgresServer, Server, ServerError, ValkeyServer, write_private
 from app.local.supervisor import supervise
+from app.migrate import NewerDatabaseError, upgrade
 from app.settings import Settings
 from app.settings import settings as settings_of_this_process
 
-PATIENCE_SECONDS = 30
+WARNING_SECONDS = 30
 
 
 class StartError(Exception):
-    """Why nothing was started, for the operator to read."""
+    """Nothing was started. The text says why."""
 
 
 def up(settings: Settings) -> int:
-    """Run PostgreSQL and Valkey, unless `DATABASE_URL` and `REDIS_URL` name others, and all
-    processes of Postroom, until a signal. Returns the exit code: 0 where a signal ended it.
+    """Run all processes of Postroom until a signal, and return the exit code: 0 after a signal.
+
+    PostgreSQL and Valkey are embedded, unless the environment sets `DATABASE_URL` and `REDIS_URL`.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         settings.var.mkdir(parents=True, exist_ok=True)
-        with _only_one(settings.var):
+        with _locked(settings.var):
             return _up(settings)
-    except (AgentsError, ServerError, StartError) as error:
-        click.echo(f"postroom: {error}", err=True)
+    except (AgentsError, NewerDatabaseError, ServerError, StartError) as error:
+        for line in str(error).splitlines():
+            click.echo(f"postroom: {line}", err=True)
         return 1
     except KeyboardInterrupt:
         return 0
 
 
 def _up(settings: Settings) -> int:
-    agents()  # what is wrong with them is better said here than in the log of each process
+    agents()  # report errors in agents.toml here rather than in the log of each process
     servers = _embedded_servers(settings)
-    ground = [_process_of(server) for server in servers]
+    server_processes = [_process_of(server) for server in servers]
     *others, sandbox = processes(settings)
-    _refuse_taken_ports([*ground, *others, sandbox])
+    _check_ports([*server_processes, *others, sandbox])
 
     for server in servers:
         server.prepare()
-    _publish_addresses(servers, settings.var / "env")
+    _publish_urls(servers, settings.var / "env")
     with ExitStack() as running:
         for server in servers:
             running.callback(server.stop)
             server.start()
-        _bring_database_up_to_date()
-        _make_first_token(settings.var / "token")
+        _migrate()
+        _create_first_token(settings.var / "token")
 
     click.echo(f"Starting. Each process writes to {settings.var / 'log'}/<name>.log")
     return supervise(
-        [[*ground, sandbox], others],
+        [[*server_processes, sandbox], others],
         settings.var,
         wait_until_ready=lambda: _wait_until_ready(f"{_web(settings)}/health/ready"),
         when_ready=lambda: click.echo(_welcome(settings)),
@@ -80,18 +82,22 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _only_one(var: Path) -> Iterator[None]:
-    """Hold `var` against a second `postroom up`. Raises StartError where one runs."""
+def _locked(var: Path) -> Iterator[None]:
+    """Lock `var` against a second `postroom up`.
+
+    Raises:
+        StartError: Another one holds the lock.
+    """
     with (var / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StartError(f"another `postroom up` runs on {var.absolute()}") from None
+            raise StartError(f"another `postroom up` is running in {var.absolute()}") from None
         yield
 
 
 def _embedded_servers(settings: Settings) -> list[Server]:
-    """The servers to bring along: those whose address the environment does not give."""
+    """Return the servers to run: those whose URL the environment does not set."""
     servers: list[Server] = [
         PostgresServer(settings.var / "postgres", settings.postgres_port, durable=True),
         ValkeyServer(settings.var / "valkey", settings.valkey_port, durable=True),
@@ -108,10 +114,14 @@ def _process_of(server: Server) -> Process:
     )
 
 
-def _refuse_taken_ports(wanted: Sequence[Process]) -> None:
-    """Raises StartError naming each port that cannot be had, and who wants it."""
-    faults = []
-    with ExitStack() as held:  # all at once, so that two of ours on the same port show too
+def _check_ports(wanted: Sequence[Process]) -> None:
+    """Check that all ports are free.
+
+    Raises:
+        StartError: Some are not; the text names each and the setting that changes it.
+    """
+    errors = []
+    with ExitStack() as held:  # all at once, to detect two processes with the same port
         for process in wanted:
             for port in process.ports:
                 listener = held.enter_context(socket.socket())
@@ -120,55 +130,55 @@ def _refuse_taken_ports(wanted: Sequence[Process]) -> None:
                     listener.bind((port.host, port.number))
                     listener.listen()
                 except OSError as error:
-                    faults.append(
-                        f"{process.name} cannot listen on {port.host}:{port.number} "
-                        f"({error.strerror}); {port.variable} names another port"
+                    errors.append(
+                        f"{process.name}: cannot listen on {port.host}:{port.number} "
+                        f"({error.strerror}). Set {port.variable} to another port."
                     )
-    if faults:
-        raise StartError("\n          ".join(faults))
+    if errors:
+        raise StartError("\n".join(errors))
 
 
-def _publish_addresses(servers: Sequence[Server], path: Path) -> None:
-    """Tell the processes, and other terminals through `path`, where the servers are."""
-    addresses = {server.url_variable: server.url for server in servers}
-    write_private(path, "".join(f"{name}={url}\n" for name, url in addresses.items()))
-    os.environ.update(addresses)
+def _publish_urls(servers: Sequence[Server], path: Path) -> None:
+    """Set the URLs of the servers in the environment, and in a file for other terminals."""
+    urls = {server.url_variable: server.url for server in servers}
+    write_private(path, "".join(f"{name}={url}\n" for name, url in urls.items()))
+    os.environ.update(urls)
     settings_of_this_process.cache_clear()
 
 
-def _bring_database_up_to_date() -> None:
+def _migrate() -> None:
     try:
-        migrate.upgrade()
+        upgrade()
     except OperationalError as error:
-        raise StartError(f"the database cannot be brought up to date: {error.orig}") from None
+        raise StartError(f"database: cannot be migrated: {error.orig}") from None
 
 
-def _make_first_token(path: Path) -> None:
-    """Make a token with every scope, print it and keep it in `path`, where there is none yet."""
+def _create_first_token(path: Path) -> None:
+    """Create a token with every scope, print it and store it in `path`, unless there are tokens."""
     with transaction() as connection:
         if auth.tokens(connection):
             return
         token = auth.create_token(connection, name="first", scopes=auth.SCOPES)
         write_private(path, token + "\n")
-    click.echo(f"The first API token, kept in {path}: {token}")
+    click.echo(f"The first API token, stored in {path}: {token}")
 
 
 def _wait_until_ready(url: str) -> None:
-    """Return once `url` answers 200."""
-    warn_at = time.monotonic() + PATIENCE_SECONDS
+    """Return once `url` responds with 200."""
+    warn_at = time.monotonic() + WARNING_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - it is our own, over HTTP
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own URL
                 return
         except (OSError, http.client.HTTPException) as error:
             if time.monotonic() > warn_at:
-                click.echo(f"Not ready yet, {url} says: {error}")
+                click.echo(f"Not ready yet. {url}: {error}")
                 warn_at = float("inf")
         time.sleep(0.1)
 
 
 def _web(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - compared
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - only compared
     return f"http://{host}:{settings.port}"
 
 
@@ -192,9 +202,9 @@ Postroom is up. Ctrl-C stops it. Try in another terminal:
   a conversation   {post} {web}/api/messages/sms -d '{talk}'
                    curl -s {sandbox}/twilio/_inbound -d '{answer}'
                    {ask} '{web}/api/conversations?limit=1'
-  what became      {ask} '{web}/api/messages?limit=5'
-  what arrived     curl -s {sandbox}/received
+  messages         {ask} '{web}/api/messages?limit=5'
+  sent messages    curl -s {sandbox}/received
 
-  the API          {web}/docs
-  the workers      http://127.0.0.1:{settings.flower_port} (Flower)
+  API reference    {web}/docs
+  Flower           http://127.0.0.1:{settings.flower_port}
 """

@@ -192,7 +192,8 @@ def _in_status(status: str) -> ColumnElement[bool]:
 
 def spellings(address: str) -> set[str]:
     """How an address that is written like this may be kept. In a query, a plus sign that was
-    not escaped has become a space."""
+    not escaped has become a space.
+    """
     given = f"+{address[1:]}" if address.startswith(" ") else address
     found = {address, given}
     for channel in ("sms", "email"):

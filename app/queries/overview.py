@@ -120,7 +120,8 @@ def oldest_due(connection: Connection, agents: Collection[str]) -> dict[str, tim
 
 def receipts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many receipts of each kind, those that were not recognised among them, each agent had in
-    the last hour."""
+    the last hour.
+    """
     rows = connection.execute(
         text("""
             SELECT agent, kind, count(*) AS number FROM receipts

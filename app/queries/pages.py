@@ -1,5 +1,6 @@
 """Long lists, page by page. Ids only grow, so what arrives meanwhile moves nothing on the pages
-that follow."""
+that follow.
+"""
 
 import base64
 import re
@@ -35,7 +36,8 @@ def page_of(
 ) -> tuple[Sequence[RowMapping], str | None]:
     """The page of `rows` that is asked for, newest first unless `oldest_first`, and the cursor of
     the next, None at the end. `number` is their column `id`. Raises InvalidError where the cursor is
-    not valid."""
+    not valid.
+    """
     side: Side = "after" if oldest_first else "before"
     if asked.cursor is not None:
         last_id = _decoded(asked.cursor, side)

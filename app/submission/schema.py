@@ -85,7 +85,8 @@ class ContentAttachment(Request):
 
 class LinkedAttachment(Request):
     """A file by its address: http, https or s3://bucket/key. It is fetched when the message is
-    sent, or handed on where the provider fetches by itself."""
+    sent, or handed on where the provider fetches by itself.
+    """
 
     url: FileAddress
     filename: FileName | None = Field(None, description="else the last part of the address")
@@ -182,6 +183,7 @@ class EmailRequest(MessageFields):
 
 class ReplyRequest(MessageContent):
     """A message to send in a conversation, which fills in what is left open: recipient, sender,
-    channel, agent and profile, and of an e-mail the subject and the headers of its thread."""
+    channel, agent and profile, and of an e-mail the subject and the headers of its thread.
+    """
 
     to: Recipient | None = Field(None, description="one of the participants")

@@ -41,7 +41,8 @@ def validate(
     message: MessageFields, agents: Agents, *, default_channel: Channel | None = None
 ) -> Submission:
     """The submission of `message`, on `channel` where it names none itself. Raises InvalidError with
-    all that is wrong with it."""
+    all that is wrong with it.
+    """
     faults = _Faults()
     channel = _channel(message, default_channel, faults)
     recipient = _address("to", channel, message.to, faults)

@@ -33,7 +33,8 @@ class AgentState(BaseModel):
 
 class AgentView(AgentState):
     """An agent, its limits, and how it stands. What `agents.toml` says of it is null where it has
-    messages and is no longer there."""
+    messages and is no longer there.
+    """
 
     connector: str | None
     channels: list[str] | None

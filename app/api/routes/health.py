@@ -29,7 +29,8 @@ OVERDUE = timedelta(minutes=5)
 class Health(BaseModel):
     """The state of Postroom. `degraded` where a server is down, or messages do not move: no scan
     for three of its periods, or one that has been due for five minutes and is not being sent,
-    while neither the scheduler nor its agent is paused."""
+    while neither the scheduler nor its agent is paused.
+    """
 
     status: Literal["up", "degraded"]
     database: Literal["up", "down", "not migrated"]

@@ -1,4 +1,4 @@
-"""The embedded servers, each a real one."""
+"""The embedded servers."""
 
 import os
 import pwd
@@ -23,7 +23,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """Left running by every test."""
+    """A server that every test leaves running."""
     folder = tmp_path_factory.mktemp("embedded") / "postgres"
     server = PostgresServer(folder, free_port(), durable=False)
     server.start()
@@ -33,7 +33,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """Left running by every test."""
+    """A server that every test leaves running."""
     folder = tmp_path_factory.mktemp("embedded") / "valkey"
     server = ValkeyServer(folder, free_port(), durable=True)
     server.start()
@@ -43,7 +43,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def packages() -> Iterator[Path]:
-    """A copy of the server packages where any user can reach it."""
+    """A copy of the server packages that every user can access."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -68,7 +68,7 @@ def query(server: PostgresServer, statement: str) -> list[tuple[object, ...]]:
 
 
 def status(server: Server, key: str) -> list[str]:
-    """The fields of /proc/PID/status under `key`."""
+    """Return the fields of a line of /proc/PID/status."""
     assert server._process is not None
     for line in Path(f"/proc/{server._process.pid}/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
@@ -76,7 +76,7 @@ def status(server: Server, key: str) -> list[str]:
     raise LookupError(key)
 
 
-def test_postgres_serves_utf8_in_utc_to_an_owner_who_is_no_superuser(
+def test_postgres_uses_utf8_and_utc_and_its_role_is_not_a_superuser(
     postgres: PostgresServer,
 ) -> None:
     [(encoding, zone, superuser)] = query(
@@ -88,16 +88,16 @@ def test_postgres_serves_utf8_in_utc_to_an_owner_who_is_no_superuser(
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_postgres_finds_its_data_again(postgres: PostgresServer, end: str) -> None:
+def test_postgres_keeps_its_data_when_stopped_or_killed(postgres: PostgresServer, end: str) -> None:
     url = postgres.url
-    query(postgres, f"CREATE TABLE kept_over_{end} AS SELECT 7 AS number")
+    query(postgres, f"CREATE TABLE stored_before_{end} AS SELECT 7 AS number")
     getattr(postgres, end)()
     postgres.start()
-    assert query(postgres, f"SELECT number FROM kept_over_{end}") == [(7,)]
+    assert query(postgres, f"SELECT number FROM stored_before_{end}") == [(7,)]
     assert postgres.url == url
 
 
-def test_postgres_starts_though_another_process_has_the_number_of_its_crashed_one(
+def test_postgres_starts_although_another_process_has_its_old_process_id(
     postgres: PostgresServer,
 ) -> None:
     postgres.kill()
@@ -112,7 +112,7 @@ def test_postgres_starts_though_another_process_has_the_number_of_its_crashed_on
     assert query(postgres, "SELECT 1") == [(1,)]
 
 
-def test_postgres_begins_anew_after_a_first_start_that_was_cut_short(tmp_path: Path) -> None:
+def test_postgres_starts_after_an_interrupted_first_start(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path / "postgres", free_port(), durable=False)
     (tmp_path / "postgres" / "data.new" / "base").mkdir(parents=True)
     if os.geteuid() == 0:
@@ -124,12 +124,12 @@ def test_postgres_begins_anew_after_a_first_start_that_was_cut_short(tmp_path: P
         server.kill()
 
 
-def test_postgres_wants_the_password(postgres: PostgresServer) -> None:
+def test_postgres_requires_the_password(postgres: PostgresServer) -> None:
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(f"postgresql://postroom:wrong@127.0.0.1:{postgres.port}/postroom")
 
 
-def test_valkey_wants_the_password(valkey: ValkeyServer) -> None:
+def test_valkey_requires_the_password(valkey: ValkeyServer) -> None:
     with (
         redis.Redis(port=valkey.port, retry=None) as client,
         pytest.raises(redis.AuthenticationError),
@@ -137,7 +137,7 @@ def test_valkey_wants_the_password(valkey: ValkeyServer) -> None:
         client.ping()
 
 
-def test_valkey_finds_its_keys_again(valkey: ValkeyServer) -> None:
+def test_valkey_keeps_its_keys_when_restarted(valkey: ValkeyServer) -> None:
     url = valkey.url
     with redis.Redis.from_url(url) as client:
         client.set("kept", "7")
@@ -147,7 +147,7 @@ def test_valkey_finds_its_keys_again(valkey: ValkeyServer) -> None:
     assert valkey.url == url
 
 
-def test_a_frozen_valkey_keeps_its_connections_and_does_not_answer(valkey: ValkeyServer) -> None:
+def test_frozen_server_keeps_its_connections_and_does_not_respond(valkey: ValkeyServer) -> None:
     with redis.Redis.from_url(valkey.url, socket_timeout=0.2, retry=None) as client:
         client.ping()
         valkey.freeze()
@@ -157,15 +157,15 @@ def test_a_frozen_valkey_keeps_its_connections_and_does_not_answer(valkey: Valke
         assert client.ping()
 
 
-def test_a_port_that_is_taken_shows_in_the_error(valkey: ValkeyServer, tmp_path: Path) -> None:
+def test_used_port_is_named_in_the_error(valkey: ValkeyServer, tmp_path: Path) -> None:
     second = ValkeyServer(tmp_path / "second", valkey.port, durable=False)
-    with pytest.raises(ServerError, match=r"valkey does not start:(.|\n)*Address already in use"):
+    with pytest.raises(ServerError, match=r"valkey did not start:(.|\n)*Address already in use"):
         second.start()
 
 
 @pytest.mark.parametrize("kind", [PostgresServer, ValkeyServer])
 @root_only
-def test_under_a_folder_only_root_may_enter_it_runs_as_nobody_and_changes_no_permission(
+def test_as_root_below_a_private_folder_it_runs_as_nobody_with_one_capability(
     kind: type[Server], packages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packages.chmod(0o700)
@@ -183,7 +183,7 @@ def test_under_a_folder_only_root_may_enter_it_runs_as_nobody_and_changes_no_per
 
 @pytest.mark.parametrize("kind", [PostgresServer, ValkeyServer])
 @root_only
-def test_where_nobody_can_go_it_runs_without_any_capability(
+def test_as_root_in_a_public_folder_it_runs_as_nobody_without_capabilities(
     kind: type[Server], packages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(packages))
@@ -197,10 +197,10 @@ def test_where_nobody_can_go_it_runs_without_any_capability(
 
 
 AS_PLAIN_USER = """
-import email.parser, encodings.idna  # used late, when a private interpreter is out of reach
+import email.parser, encodings.idna  # imported later, when the interpreter may not be accessible
 import os, sys
 from pathlib import Path
-from app.embedded import PostgresServer, ValkeyServer
+from app.local.servers import PostgresServer, ValkeyServer
 folder, user = Path(sys.argv[1]), int(sys.argv[2])
 if os.geteuid() == 0:
     os.setgroups([])
@@ -214,7 +214,7 @@ for kind, port in ((PostgresServer, sys.argv[3]), (ValkeyServer, sys.argv[4])):
 """
 
 
-def test_a_plain_user_runs_them_as_himself(packages: Path) -> None:
+def test_other_users_run_the_servers_as_themselves(packages: Path) -> None:
     user = os.geteuid() or pwd.getpwnam("daemon").pw_uid
     home = packages / "home"
     home.mkdir()
@@ -229,11 +229,11 @@ def test_a_plain_user_runs_them_as_himself(packages: Path) -> None:
     assert done.stdout.splitlines() == [f"postgres {user}", f"valkey {user}"], done.stderr
 
 
-def test_a_folder_of_another_user_is_refused(
+def test_folder_of_another_user_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "valkey"
     folder.mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
-    with pytest.raises(ServerError, match="belongs to the user"):
+    with pytest.raises(ServerError, match="belongs to user"):
         ValkeyServer(folder, free_port(), durable=False).prepare()

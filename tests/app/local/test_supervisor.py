@@ -1,4 +1,4 @@
-"""Processes under supervision: told of, started again, ended together."""
+"""Processes under supervision are reported, restarted and stopped together."""
 
 import os
 import re
@@ -16,14 +16,14 @@ RUN = """
 import sys, threading
 from pathlib import Path
 from app.local.processes import Process
-from app.supervision import supervise
-serving = threading.Event()
+from app.local.supervisor import supervise
+ready = threading.Event()
 if sys.argv[3] == "ready":
-    serving.set()
+    ready.set()
 sys.exit(supervise(
     [[Process("shell", ("/bin/sh", "-c", sys.argv[2]))]],
     Path(sys.argv[1]),
-    wait_until_ready=serving.wait,
+    wait_until_ready=ready.wait,
     when_ready=lambda: print("ready", flush=True),
 ))
 """
@@ -43,30 +43,36 @@ def read_until(running: "subprocess.Popen[str]", pattern: str) -> "re.Match[str]
     for line in running.stdout:
         if found := re.search(pattern, line):
             return found
-    raise AssertionError(f"it ended without saying {pattern}")
+    raise AssertionError(f"it exited before printing {pattern}")
 
 
-@pytest.mark.parametrize(
-    ("line", "news"),
-    [
+def test_events_of_processes_are_reported() -> None:
+    failures = []
+    for line, report in (
         ("INFO spawned: 'web' with pid 12", "03:00:01 web started (pid 12)"),
         (
             "WARN exited: web (terminated by SIGKILL; not expected)",
-            "03:00:01 web died (terminated by SIGKILL) and is started again; see its log",
+            "03:00:01 web exited (terminated by SIGKILL) and is restarted; see its log",
         ),
-        ("WARN exited: web (exit status 0; expected)",
-         "03:00:01 web died (exit status 0) and is started again; see its log"),
+        (
+            "WARN exited: web (exit status 0; expected)",
+            "03:00:01 web exited (exit status 0) and is restarted; see its log",
+        ),
         ("WARN stopped: web (exit status 0)", "03:00:01 web stopped (exit status 0)"),
-        ("WARN killing 'web' (12) with SIGKILL", "03:00:01 web does not stop and is killed"),
+        (
+            "WARN killing 'web' (12) with SIGKILL",
+            "03:00:01 web did not stop in time and is killed",
+        ),
         ("INFO success: web entered RUNNING state, process has stayed up", None),
         ("CRIT Supervisor is running as root.", None),
-    ],
-)  # fmt: skip
-def test_an_operator_is_told_what_concerns_him(line: str, news: str | None) -> None:
-    assert describe(f"2026-11-22 03:00:01,123 {line}\n", Counter()) == news
+    ):
+        described = describe(f"2026-11-22 03:00:01,123 {line}\n", Counter())
+        if described != report:
+            failures.append((line, described))
+    assert not failures
 
 
-def test_failures_count_until_the_process_has_settled() -> None:
+def test_failures_are_counted_until_the_process_has_settled() -> None:
     failures: Counter[str] = Counter()
     for event in ("exited: web (x)", "exited: web (x)", "exited: beat (x)"):
         describe(f"2026-11-22 03:00:01,123 INFO {event}", failures)
@@ -75,33 +81,33 @@ def test_failures_count_until_the_process_has_settled() -> None:
     assert failures == {"web": 0, "beat": 1}
 
 
-def test_what_dies_is_started_again(tmp_path: Path) -> None:
+def test_killed_process_is_restarted(tmp_path: Path) -> None:
     with supervise(tmp_path, "exec sleep 60") as running:
         first = int(read_until(running, r"shell started \(pid (\d+)\)")[1])
-        subprocess.run(["kill", "-KILL", str(first)], check=True)
-        read_until(running, r"shell died \(terminated by SIGKILL\)")
+        os.kill(first, signal.SIGKILL)
+        read_until(running, r"shell exited \(terminated by SIGKILL\)")
         assert int(read_until(running, r"shell started \(pid (\d+)\)")[1]) != first
         running.terminate()
         assert running.wait() == 0
 
 
-def test_a_start_that_comes_to_nothing_says_why_and_ends(tmp_path: Path) -> None:
+def test_failed_start_is_explained_and_ends(tmp_path: Path) -> None:
     running = supervise(tmp_path, "echo out of paper; exit 3", when="never ready")
     output, errors = running.communicate()
     assert running.returncode == 1
-    assert output.count("shell died (exit status 3)") == 3
+    assert output.count("shell exited (exit status 3)") == 3
     assert "ready" not in output
-    assert "shell keeps dying" in errors
+    assert "shell keeps exiting" in errors
     assert "out of paper" in errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_lets_each_process_finish(tmp_path: Path, number: signal.Signals) -> None:
-    begun = tmp_path / "begun"
-    os.mkfifo(begun)
-    script = "trap 'echo finished; exit 0' TERM; echo > begun; while :; do sleep 0.1; done"
+def test_processes_finish_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    script = "trap 'echo finished; exit 0' TERM; echo > started; while :; do sleep 0.1; done"
     with supervise(tmp_path, f"cd {tmp_path}; {script}") as running:
-        begun.read_text()
+        started.read_text()
         running.send_signal(number)
         read_until(running, r"shell stopped \(exit status 0\)")
         assert running.wait() == 0
