@@ -9,7 +9,8 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 TIMEOUT_SECONDS = 15
-RETRY_SECONDS = (0.2, 0.5, 1)
+# Like a real provider, not before the client has stored the response to its request.
+WAIT_SECONDS = (0.05, 0.2, 0.5, 1)
 MAX_IN_FLIGHT = 16
 
 
@@ -48,7 +49,7 @@ async def _send_all(requests: Sequence[CallbackRequest]) -> None:
 
 async def _send(request: CallbackRequest) -> None:
     problem = ""
-    for wait_seconds in (0, *RETRY_SECONDS):
+    for wait_seconds in WAIT_SECONDS:
         await asyncio.sleep(wait_seconds)
         try:
             status = await _status_of(request)

@@ -9,8 +9,8 @@ from sandbox.callbacks import CallbackRequest, send_callbacks
 
 
 @pytest.fixture(autouse=True)
-def no_wait_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callbacks, "RETRY_SECONDS", (0, 0, 0))
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "WAIT_SECONDS", (0, 0, 0, 0))
 
 
 @pytest.fixture

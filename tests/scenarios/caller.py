@@ -1,4 +1,4 @@
-"""A client of a running Postroom: what an application does, and the provider's own doings."""
+"""A client of a running Postroom: an application, and what happens at its providers."""
 
 from typing import Any, Self
 
@@ -8,7 +8,7 @@ from tests.postroom import Postroom, until
 
 
 class Caller:
-    """Calls the API with a token for everything, and the sandbox before it."""
+    """Call the API with all scopes, and the simulated providers."""
 
     def __init__(self, postroom: Postroom) -> None:
         self.postroom = postroom
@@ -25,21 +25,21 @@ class Caller:
         self._session.close()
 
     def call(self, method: str, path: str, status: int = 200, **arguments: Any) -> Any:
-        """The JSON of an answer that has to have this status."""
+        """Return the JSON of a response, which must have this status."""
         response = self._session.request(method, self.postroom.url + path, timeout=30, **arguments)
         assert response.status_code == status, response.text
         return response.json()
 
     def submit(self, **message: Any) -> int:
-        """Submit a message; returns its id."""
+        """Submit a message and return its id."""
         return int(self.call("POST", "/api/messages", 202, json=message)["id"])
 
     def message(self, number: int) -> Any:
-        """The whole story of a message."""
+        """Return a message with its history."""
         return self.call("GET", f"/api/messages/{number}")
 
     def await_status(self, number: int, *statuses: str) -> Any:
-        """Wait until the message has one of these statuses; returns its story."""
+        """Wait until a message has one of these statuses, and return it with its history."""
         until(
             lambda: self.message(number)["status"] in statuses,
             f"message {number} is {' or '.join(statuses)}",
@@ -49,27 +49,27 @@ class Caller:
         return self.message(number)
 
     def conversation(self, number: int) -> list[Any]:
-        """The messages of a conversation, oldest first."""
+        """Return the messages of a conversation, oldest first."""
         found = self.call("GET", f"/api/conversations/{number}/messages")
         return list(found["messages"])
 
     def suppression(self, address: str) -> str | None:
-        """Why an address is not written to any more, if so."""
+        """Return why an address is suppressed, or None."""
         entries = self.call("GET", "/api/suppressions", params={"address": address})["suppressions"]
         return entries[0]["reason"] if entries else None
 
     def paused(self, agent: str) -> str | None:
-        """Why an agent is paused, if it is."""
+        """Return why an agent is paused, or None."""
         agents = self.call("GET", "/api/agents")["agents"]
         [found] = [one for one in agents if one["code"] == agent]
         return (found["reason"] or "by hand") if found["paused"] else None
 
     def poll(self) -> None:
-        """Have every message that awaits a receipt be asked for with the next tick of beat."""
+        """Make all polls for receipts due now."""
         self.postroom.query("UPDATE polls SET due_at = now() RETURNING message_id")
 
-    def play(self, method: str, path: str, **fields: Any) -> None:
-        """Something that happens at a provider of the sandbox."""
+    def simulate(self, method: str, path: str, **fields: Any) -> None:
+        """Simulate an event at a provider."""
         response = self.sandbox.session.request(
             method, self.sandbox.http_url + path, json=fields, timeout=30
         )

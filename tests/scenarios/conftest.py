@@ -1,4 +1,4 @@
-"""One Postroom of real processes for all tests of a module, with the agents of its `AGENTS`."""
+"""One Postroom of real processes for all scenarios. Each scenario has its own recipients."""
 
 import os
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from app.local.servers import PostgresServer, ValkeyServer
 from tests.doubles.client import running_doubles
 from tests.postroom import Postroom
 from tests.scenarios.caller import Caller
+from tests.scenarios.providers import AGENTS
 from tests.servers import migrate
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def postroom(
-    request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     postgres_server: PostgresServer,
     valkey_server: ValkeyServer,
 ) -> Iterator[Postroom]:
-    """Web, worker and beat, before a sandbox."""
+    """Web, worker and beat with all simulated providers."""
     name = f"scenario_{os.urandom(6).hex()}"
     address = postgres_server.url.rpartition("/")[0]
     with closing(psycopg2.connect(f"{address}/postgres")) as connection:
@@ -30,7 +30,7 @@ def postroom(
             cursor.execute(f"CREATE DATABASE {name}")
     with running_doubles() as sandbox:
         folder = tmp_path_factory.mktemp("scenario")
-        # The sandbox makes this key anew at each start.
+        # FCM's double creates a new key at each start.
         key = sandbox.session.get(f"{sandbox.http_url}/fcm/service-account.json", timeout=30)
         (folder / "firebase.json").write_text(key.text)
         postroom = Postroom(
@@ -39,7 +39,7 @@ def postroom(
             postgres_server,
             valkey_server,
             sandbox,
-            agents=request.module.AGENTS,
+            agents=AGENTS,
         )
         with postroom.redis() as client:
             client.flushall()
@@ -51,8 +51,13 @@ def postroom(
             postroom.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def caller(postroom: Postroom) -> Iterator[Caller]:
     """A client of its API."""
     with Caller(postroom) as caller:
+        # SendGrid has one URL for all events of an account, and one for inbound mail.
+        webhooks = f"{postroom.url}/api/webhooks/sendgrid"
+        caller.simulate(
+            "PUT", "/sendgrid/_webhook", url=f"{webhooks}/status", inbound_url=f"{webhooks}/inbound"
+        )
         yield caller

@@ -1,4 +1,4 @@
-"""Every provider that is sent to: where its messages go, and how it says no."""
+"""All providers: their agents, their messages, and how they fail."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from sandbox import api, twilio
 from tests.doubles import m2m_messages, oauth_api, sendgrid, sendgrid_webhooks
 
 Do = Mapping[str, Any]
-"""What the sandbox is told to do with a message."""
+"""A behaviour of the sandbox (sandbox/behaviour.py)."""
 
 LIMITS = """
 allow_networks = ["loopback"]
@@ -139,7 +139,7 @@ client_secret = "{oauth_api.CLIENT_SECRET}"
 
 @dataclass(frozen=True)
 class Refused:
-    """A message that the provider refuses for good: by itself, or because it is told to."""
+    """A message that the provider rejects, by itself or because of the behaviour `do`."""
 
     code: str
     do: Do | None = None
@@ -152,8 +152,12 @@ class Refused:
 class Provider:
     """A provider behind an agent.
 
-    `arrives` is what becomes of a message on a good day. `after_drop` is what becomes of one that
-    the provider took without an answer, and how often it then has it; the reports of some tell.
+    Attributes:
+        arrives: The final status of a message that is accepted.
+        after_drop: The final status of a message that is accepted without a response, and the
+            number of copies that the provider has then.
+        misconfigured: A failure that pauses the agent, if it occurs `misconfigured_times`.
+        unavailable: A failure that is retried.
     """
 
     agent: str
@@ -169,7 +173,7 @@ class Provider:
     unavailable: Do = field(default_factory=lambda: {"status": 503})
 
     def message(self, number: int) -> dict[str, Any]:
-        """What to submit for the message of this number, each to a recipient of its own."""
+        """Return a message to submit; each number has its own recipient."""
         to = self.to.format(number)
         return {"channel": self.channel, "agent": self.agent, "to": to, **self.fields}
 
@@ -180,7 +184,7 @@ ORDER = {
     "payload": {"operation": "register", "amount": 19900, "returnUrl": "https://shop.example/"}
 }
 WRONG_CURRENCY = {"payload": {**ORDER["payload"], "currency": "999"}}
-# In no words that the bank itself would use: from whatever stands before it.
+# Not a response of the bank itself, but of a server in front of it.
 LOCKED_OUT = {"status": 401, "body": "Unauthorized"}
 FORBIDDEN = {"status": 403, "body": {"error": {"code": 403, "status": "PERMISSION_DENIED"}}}
 
@@ -241,7 +245,7 @@ PROVIDERS = (
         "payment",
         "order-{}",
         Refused("3", fields=WRONG_CURRENCY),
-        # A second registration finds the order that the first one made.
+        # The second registration finds the order that the first one created.
         after_drop=("sent", 1),
         fields=ORDER,
         misconfigured=LOCKED_OUT,
@@ -293,6 +297,6 @@ PROVIDERS = (
         Refused("422", {"status": 422}),
         after_drop=("sent", 2),
         fields={"payload": {"a": 1}},
-        misconfigured_times=2,  # once with the token it had, once with a new one
+        misconfigured_times=2,  # with the stored token, then with a new one
     ),
 )
