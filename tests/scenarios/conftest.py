@@ -61,3 +61,10 @@ def caller(postroom: Postroom) -> Iterator[Caller]:
             "PUT", "/sendgrid/_webhook", url=f"{webhooks}/status", inbound_url=f"{webhooks}/inbound"
         )
         yield caller
+
+
+@pytest.fixture(autouse=True)
+def logs(postroom: Postroom) -> Iterator[None]:
+    """Print the logs of all processes if the scenario fails."""
+    yield
+    postroom.print_logs()
