@@ -25,7 +25,7 @@ return 0
 
 def install() -> None:
     """Share the access tokens of this process through the Redis of the settings."""
-    tokens.share(RedisTokenStore(make_client("tokens", timeout_seconds=TIMEOUT_SECONDS)))
+    tokens.use_store(RedisTokenStore(make_client("tokens", timeout_seconds=TIMEOUT_SECONDS)))
 
 
 class RedisTokenStore:
@@ -39,21 +39,21 @@ class RedisTokenStore:
         with _store_errors(), self._client.pipeline() as pipeline:
             pipeline.get(PREFIX + name)
             pipeline.pttl(PREFIX + name)
-            value, left_ms = pipeline.execute()
-        if value is None or left_ms <= 0:
+            value, remaining_ms = pipeline.execute()
+        if value is None or remaining_ms <= 0:
             return None
-        return Stored(value, timedelta(milliseconds=left_ms))
+        return Stored(value, timedelta(milliseconds=remaining_ms))
 
     def write(self, name: str, value: bytes, lifetime: timedelta) -> None:
         with _store_errors():
             self._client.set(PREFIX + name, value, px=max(_milliseconds(lifetime), 1))
 
     @contextmanager
-    def lock(self, name: str, at_most: timedelta) -> Iterator[None]:
+    def lock(self, name: str, timeout: timedelta) -> Iterator[None]:
         key, holder = f"{PREFIX}{name}:lock", secrets.token_bytes(16)
-        deadline = time.monotonic() + at_most.total_seconds()
+        deadline = time.monotonic() + timeout.total_seconds()
         with _store_errors():
-            while not self._client.set(key, holder, nx=True, px=_milliseconds(at_most)):
+            while not self._client.set(key, holder, nx=True, px=_milliseconds(timeout)):
                 if time.monotonic() >= deadline:
                     break
                 time.sleep(LOCK_POLL_SECONDS)

@@ -11,9 +11,11 @@ from connectors.api.errors import read_response
 from connectors.api.requests import Request, RequestBuilder
 from connectors.api.settings import ApiSettings
 from connectors.base import Accepted, Channel, OutboundMessage
-from connectors.toolkit import oauth, standard_webhooks
+from connectors.toolkit import oauth
 from connectors.toolkit.generic_webhooks import WebhookConnector
 from connectors.toolkit.http.replies import Response
+from connectors.toolkit.service_accounts import service_account
+from connectors.toolkit.signatures import sign_standard
 from connectors.toolkit.tokens import TokenSource, with_token
 
 
@@ -35,7 +37,7 @@ class Api(WebhookConnector[ApiSettings]):
             return oauth.client_credentials(settings.oauth, self.http, limit)
         if settings.service_account:
             account = settings.service_account
-            return oauth.service_account(account.key, account.scopes, self.http, limit)
+            return service_account(account.key, account.scopes, self.http, limit)
         return None
 
     @property
@@ -75,7 +77,7 @@ class Api(WebhookConnector[ApiSettings]):
             headers = {**headers, "Authorization": f"{settings.auth_scheme} {token}"}
         if settings.signing_secrets:
             now = datetime.now(UTC)
-            headers = headers | standard_webhooks.sign(settings.signing_secrets, uid, now, body)
+            headers = headers | sign_standard(settings.signing_secrets, uid, now, body)
         return self.http.request(
             settings.method, settings.uri + request.path, headers=headers, body=body or None
         )

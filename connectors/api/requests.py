@@ -7,9 +7,9 @@ from urllib.parse import quote, unquote
 from connectors.api.settings import RESERVED_HEADERS, ApiSettings
 from connectors.api.templates import Template
 from connectors.base import OutboundMessage, Rejected
-from connectors.toolkit import standard_webhooks
 from connectors.toolkit.http import is_header
 from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.signatures import STANDARD_HEADERS
 
 MAX_PATH_CHARACTERS = 8_000
 MAX_HEADER_CHARACTERS = 4_000
@@ -75,7 +75,7 @@ class RequestBuilder:
                 raise template.error("the result is not a valid header value")
         reserved = RESERVED_HEADERS | {name.lower() for name in own}
         if settings.signing_secrets:
-            reserved |= standard_webhooks.HEADERS
+            reserved |= STANDARD_HEADERS
         for name, value in message.headers.items():
             if name.lower() in reserved:
                 raise _header_error(name, "set by the agent")

@@ -9,9 +9,9 @@ from connectors.base import ConnectorSettings
 from connectors.toolkit.generic_webhooks import WebhookSettings
 from connectors.toolkit.http import BaseUrl, HeaderName, HeaderSecret
 from connectors.toolkit.json_paths import JsonPath
-from connectors.toolkit.oauth import ClientCredentials, ServiceAccountKey
-from connectors.toolkit.standard_webhooks import HEADERS as SIGNATURE_HEADERS
-from connectors.toolkit.standard_webhooks import SigningSecrets
+from connectors.toolkit.oauth import ClientCredentials
+from connectors.toolkit.service_accounts import ServiceAccountKey
+from connectors.toolkit.signatures import STANDARD_HEADERS, StandardSecrets
 
 # A message must not change the identity or the framing of a request.
 RESERVED_HEADERS = frozenset(
@@ -32,7 +32,7 @@ RESERVED_HEADERS = frozenset(
 
 
 def _check_not_reserved(name: str) -> str:
-    if name.lower() in RESERVED_HEADERS | SIGNATURE_HEADERS:
+    if name.lower() in RESERVED_HEADERS | STANDARD_HEADERS:
         raise ValueError("set by the connector itself. Remove it.")
     return name
 
@@ -71,7 +71,7 @@ class ApiSettings(WebhookSettings):
     """OAuth 2.0 client credentials to fetch tokens with, instead of a static token."""
     service_account: ServiceAccount | None = None
     """A Google service account to fetch tokens with, instead of a static token."""
-    signing_secrets: SigningSecrets = ()
+    signing_secrets: StandardSecrets = ()
     """Secrets to sign requests with, as defined by Standard Webhooks: each `whsec_` followed by a
     key in base64. While you rotate a secret, list the new one and the old one."""
 

@@ -14,7 +14,7 @@ from connectors.fcm.errors import ERRORS, classify, is_token_rejected
 from connectors.fcm.settings import FcmSettings
 from connectors.toolkit.http import HttpConnector
 from connectors.toolkit.http.replies import Response, message_id
-from connectors.toolkit.oauth import service_account
+from connectors.toolkit.service_accounts import service_account
 from connectors.toolkit.tokens import with_token
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import StringConstraints, model_validator
 
 from connectors.toolkit.http import HttpSettings, HttpUrl, Seconds
-from connectors.toolkit.oauth import ServiceAccountKey
+from connectors.toolkit.service_accounts import ServiceAccountKey
 
 
 class FcmSettings(HttpSettings):

@@ -1,9 +1,9 @@
-"""Calls in common words: JSON that is no provider's own, for want of a better agreement.
+"""Postroom's own JSON webhook format, for senders without a dedicated connector.
 
-A message from outside is `{"from", "to", "body"}` and, where there is more to say, `type` (its
-channel), `subject`, `html`, `attachments`, `timestamp` and the provider's id of it. A report on a
-message of ours is `{"id", "status"}`, and perhaps `to`, `code`, `reason`, `timestamp`, and `uid`,
-our own id of the message. Ids go by any of the names in `ID_NAMES`.
+An inbound message is `{"from", "to", "body"}` with the optional fields `type` (its channel),
+`subject`, `html`, `attachments`, `timestamp` and the provider's message id. A status report is
+`{"id", "status"}` with the optional fields `to`, `code`, `reason`, `timestamp` and `uid`, the uid
+of the message in Postroom. The message id may have any of the names in `ID_NAMES`.
 """
 
 import base64
@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from connectors.base import Attachment, Channel, Inbound, MalformedWebhook, Receipt, ReceiptKind
-from connectors.toolkit.http.replies import excerpt, message_id, printable
+from connectors.toolkit.excerpts import excerpt, message_id, printable
 
 ID_NAMES = ("id", "messageId", "message_id", "messaging_provider_id", "xillio_id")
 
@@ -47,33 +47,37 @@ KIND_OF_STATUS: Mapping[str, ReceiptKind] = {
     "unsubscribed": "unsubscribed",
     "resubscribed": "resubscribed",
 }
-# What an Inbound holds elsewhere than in its metadata.
-TAKEN = frozenset(
+# Fields that are not copied to an inbound message's metadata because it has them already.
+NOT_METADATA = frozenset(
     {"from", "to", "type", "subject", "body", "html", "attachments", "timestamp", *ID_NAMES}
 )
 
-# An address as some clients write it where they take everything for Markdown.
+# An e-mail address as clients write it that treat every text as Markdown.
 _MARKDOWN_ADDRESS = re.compile(r"\[[^\]]*\]\(mailto:([^)?]*)[^)]*\)")
 _MARKUP = re.compile(r"<[a-zA-Z!/][^>]*>")
 
 
-def read_object(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object. Raises MalformedWebhook."""
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the body of a webhook as a JSON object.
+
+    Raises:
+        MalformedWebhook: The body is not a JSON object.
+    """
     try:
-        fields = json.loads(body, parse_constant=_refuse, parse_float=_finite)
+        fields = json.loads(body, parse_constant=_reject_constant, parse_float=_parse_finite)
     except (ValueError, RecursionError):
-        raise MalformedWebhook("the body is no JSON") from None
+        raise MalformedWebhook("the body is not JSON") from None
     if not isinstance(fields, dict):
-        raise MalformedWebhook("the body is no JSON object")
+        raise MalformedWebhook("the body is not a JSON object")
     return fields
 
 
-def _refuse(constant: str) -> None:
-    """Infinity and NaN are no JSON, and cannot be stored as such."""
+def _reject_constant(constant: str) -> None:
+    """Reject Infinity and NaN, which are not JSON and cannot be stored."""
     raise ValueError(constant)
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
@@ -81,14 +85,21 @@ def _finite(text: str) -> float:
 
 
 def read_report(fields: Mapping[str, Any], key: str) -> Receipt:
-    """What a report says of a message of ours; `key` tells it from other reports. Raises
-    MalformedWebhook."""
+    """Return the receipt in a status report.
+
+    Args:
+        fields: The JSON object.
+        key: The key of this report, the same when it is repeated.
+
+    Raises:
+        MalformedWebhook: A required field is missing, or a field has the wrong type.
+    """
     status = fields.get("status")
     if not isinstance(status, str):
-        raise MalformedWebhook("status: expected a text")
+        raise MalformedWebhook("status: must be a string")
     provider_id, uid = _provider_id(fields), _uid(fields)
     if provider_id is None and uid is None:
-        raise MalformedWebhook(f"no id of the message, by any name of {', '.join(ID_NAMES)}")
+        raise MalformedWebhook(f"one of {', '.join(ID_NAMES)} or uid is required")
     kind = KIND_OF_STATUS.get(status.strip().lower(), "unrecognised")
     recipient = fields.get("to")
     recipient = _address(recipient) if isinstance(recipient, str) else None
@@ -99,7 +110,7 @@ def read_report(fields: Mapping[str, Any], key: str) -> Receipt:
         provider_message_id=provider_id,
         message_uid=uid,
         recipient=recipient,
-        occurred_at=_moment(fields.get("timestamp")),
+        occurred_at=_timestamp(fields.get("timestamp")),
         code=message_id(fields.get("code")),
         detail=(excerpt(reason, (recipient,)) or None) if isinstance(reason, str) else None,
         suppress=kind in {"complained", "unsubscribed"},
@@ -108,8 +119,15 @@ def read_report(fields: Mapping[str, Any], key: str) -> Receipt:
 
 
 def read_message(fields: Mapping[str, Any], key: str) -> Inbound:
-    """A message from outside; `key` tells it from others where it has no id of its provider.
-    Raises MalformedWebhook."""
+    """Return an inbound message.
+
+    Args:
+        fields: The JSON object.
+        key: The key of the message if it has no message id of its provider.
+
+    Raises:
+        MalformedWebhook: A required field is missing, or a field has the wrong type.
+    """
     sender, recipient = _address(_text(fields, "from")), _address(_text(fields, "to"))
     attachments = _attachments(fields.get("attachments"))
     channel = _channel(fields, sender, attachments)
@@ -128,8 +146,8 @@ def read_message(fields: Mapping[str, Any], key: str) -> Inbound:
         subject=_optional_text(fields, "subject"),
         provider_message_id=provider_id,
         attachments=attachments,
-        metadata={name: value for name, value in fields.items() if name not in TAKEN},
-        occurred_at=_moment(fields.get("timestamp")),
+        metadata={name: value for name, value in fields.items() if name not in NOT_METADATA},
+        occurred_at=_timestamp(fields.get("timestamp")),
     )
 
 
@@ -150,7 +168,7 @@ def _provider_id(fields: Mapping[str, Any]) -> str | None:
 
 
 def _uid(fields: Mapping[str, Any]) -> str | None:
-    """Our own id of a message, which went out with it as Idempotency-Key."""
+    """Return the uid of our message, which was sent with it as Idempotency-Key."""
     try:
         return str(UUID(fields.get("uid")))
     except (ValueError, TypeError, AttributeError):
@@ -160,14 +178,14 @@ def _uid(fields: Mapping[str, Any]) -> str | None:
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise MalformedWebhook(f"{name}: expected a text that is not empty")
+        raise MalformedWebhook(f"{name}: must be a string that is not empty")
     return value
 
 
 def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
-        raise MalformedWebhook(f"{name}: expected a text")
+        raise MalformedWebhook(f"{name}: must be a string")
     return value
 
 
@@ -175,43 +193,45 @@ def _address(text: str) -> str:
     return _MARKDOWN_ADDRESS.sub(r"\1", text).strip()
 
 
-def _moment(value: Any) -> datetime | None:
-    """A moment in ISO 8601, without an offset in UTC, or in seconds since 1970; None for what is
-    neither."""
+def _timestamp(value: Any) -> datetime | None:
+    """Return a timestamp given in ISO 8601 (UTC unless it has an offset) or in seconds since 1970.
+
+    None if the value is neither.
+    """
     try:
         if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            parsed = datetime.fromisoformat(value)
+            return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
         return datetime.fromtimestamp(value, UTC)
     except (ValueError, TypeError, OverflowError, OSError):
         return None
 
 
 def _attachments(value: Any) -> tuple[Attachment, ...]:
-    """Files as addresses, or as objects with `url` or with `content` in base64."""
+    """Return the files, given as URLs or as objects with a `url` or with base64 `content`."""
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise MalformedWebhook("attachments: expected a list")
+        raise MalformedWebhook("attachments: must be an array")
     return tuple(_attachment(item, number) for number, item in enumerate(value, start=1))
 
 
 def _attachment(item: Any, number: int) -> Attachment:
     fields = {"url": item} if isinstance(item, str) else item
     if not isinstance(fields, dict):
-        raise MalformedWebhook("attachments: expected addresses or objects")
+        raise MalformedWebhook("attachments: must contain only URLs and objects")
     url = _optional_text(fields, "url")
     content = _optional_text(fields, "content")
     if (url is None) == (content is None):
-        raise MalformedWebhook("attachments: each needs either url or content")
+        raise MalformedWebhook("attachments: each must have either url or content")
     if url is not None and not re.match("https?://[^/]", url):
-        raise MalformedWebhook("attachments: an address is none of http:// or https://")
+        raise MalformedWebhook("attachments: each url must begin with http:// or https://")
     name = _file_name(_optional_text(fields, "filename") or _path(url)) or f"attachment-{number}"
-    guessed = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    usual_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return Attachment(
         name=name,
-        content_type=_optional_text(fields, "content_type") or guessed,
-        content=_bytes(content) if content is not None else None,
+        content_type=_optional_text(fields, "content_type") or usual_type,
+        content=_decode(content) if content is not None else None,
         url=url,
     )
 
@@ -220,15 +240,15 @@ def _path(url: str | None) -> str:
     try:
         return unquote(urlsplit(url or "").path)
     except ValueError:
-        raise MalformedWebhook("attachments: an address is none") from None
+        raise MalformedWebhook("attachments: a url is not valid") from None
 
 
 def _file_name(path: str) -> str:
     return printable(PurePosixPath(path).name)
 
 
-def _bytes(content: str) -> bytes:
+def _decode(content: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
     except ValueError:
-        raise MalformedWebhook("attachments: a content is no base64") from None
+        raise MalformedWebhook("attachments: a content is not valid base64") from None

@@ -1,11 +1,10 @@
-"""Calls of a provider that has no format of its own: signed by Standard Webhooks, or by an HMAC of
-their body in a header.
+"""Webhooks in Postroom's own JSON format, for providers without a format of their own.
+
+They are signed by Standard Webhooks, or with an HMAC of the body in a header.
 """
 
-import base64
 import hashlib
-import hmac
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -17,44 +16,51 @@ from connectors.base import (
     WebhookKind,
     WebhookRequest,
 )
-from connectors.toolkit import standard_webhooks
-from connectors.toolkit.generic_messages import read_message, read_object, read_report
+from connectors.toolkit.generic_messages import parse_object, read_message, read_report
 from connectors.toolkit.http import HeaderName, HttpConnector, HttpSettings
+from connectors.toolkit.signatures import (
+    Algorithm,
+    Encoding,
+    check_standard_secret,
+    is_any_equal,
+    sign_hmac,
+    verify_standard,
+)
 
 
 class HmacSignature(ConnectorSettings):
-    """A signature over the body alone, made with the secret as it is."""
+    """A signature of the body, made with the UTF-8 bytes of the secret."""
 
     header: HeaderName
-    """The header that holds it."""
-    algorithm: Literal["sha256", "sha1", "sha512"] = "sha256"
-    """The hash."""
-    encoding: Literal["hex", "base64"] = "hex"
-    """How its bytes are written."""
+    """The header that contains the signature."""
+    algorithm: Algorithm = "sha256"
+    """The hash algorithm."""
+    encoding: Encoding = "hex"
+    """The encoding of the signature."""
     prefix: str = ""
-    """What stands before it, as `sha256=`."""
+    """The text before the signature, such as `sha256=`."""
 
 
 class WebhookSettings(HttpSettings):
-    """How calls to us are verified."""
+    """Settings of a connector that verifies generic webhooks."""
 
     webhook_secrets: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(
         default=(), max_length=2
     )
-    """Secrets that calls to us are signed with: one, and beside it the one before or after while
-    the sender turns from one to the other. Without any, calls are not taken."""
+    """The secret that webhooks are signed with; two while the sender changes from one to the
+    other. Without a secret no webhooks are accepted."""
     webhook_hmac: HmacSignature | None = None
-    """Where the signature is an HMAC of the body: in which header, and how. Without it, calls are
+    """How webhooks are signed if the signature is an HMAC of the body. Without it they must be
     signed by Standard Webhooks."""
 
     @model_validator(mode="after")
-    def _secrets_fit_the_signature(self) -> "WebhookSettings":
+    def _check_secrets(self) -> "WebhookSettings":
         if self.webhook_hmac is not None and not self.webhook_secrets:
-            raise ValueError("webhook_hmac needs webhook_secrets")
+            raise ValueError("webhook_hmac: requires webhook_secrets")
         if self.webhook_hmac is None:
             for secret in self.webhook_secrets:
                 try:
-                    standard_webhooks.holding_a_key(secret)
+                    check_standard_secret(secret)
                 except ValueError as error:
                     raise ValueError(f"webhook_secrets: {error}") from None
         return self
@@ -64,40 +70,41 @@ W = TypeVar("W", bound=WebhookSettings)
 
 
 class WebhookConnector(HttpConnector[W], Generic[W]):
-    """A connector whose provider calls in the generic way."""
+    """Base class of connectors whose provider sends generic webhooks."""
 
     @property
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound", "status"} if self.settings.webhook_secrets else ())
 
     def receive(self, request: WebhookRequest) -> Received:
-        key = _verified(request, self.settings)
-        fields = read_object(request.body)
+        key = _verify(request, self.settings)
+        fields = parse_object(request.body)
         read = read_report if request.kind == "status" else read_message
         return Received([read(fields, key)])
 
 
-def _verified(request: WebhookRequest, settings: WebhookSettings) -> str:
-    """Check the signature, and return what tells this call from every other. Raises a WebhookError."""
-    secrets = settings.webhook_secrets
-    scheme = settings.webhook_hmac
+def _verify(request: WebhookRequest, settings: WebhookSettings) -> str:
+    """Check the signature of a request and return a key that is the same when it is repeated.
+
+    Raises:
+        UnsignedWebhook: The signature is missing.
+        UnverifiedWebhook: The signature is invalid.
+    """
+    secrets, scheme = settings.webhook_secrets, settings.webhook_hmac
     if scheme is None:
-        return standard_webhooks.verify(secrets, request.headers, request.body, request.received_at)
+        return verify_standard(secrets, request.headers, request.body, request.received_at)
     given = request.headers.get(scheme.header.lower(), "").strip()
     if not given:
-        raise UnsignedWebhook(f"no {scheme.header}")
+        raise UnsignedWebhook(f"the header {scheme.header} is missing")
     prefix, signature = given[: len(scheme.prefix)], given[len(scheme.prefix) :]
     if scheme.encoding == "hex":
         signature = signature.lower()
-    right = [
-        hmac.compare_digest(_hmac(secret, request.body, scheme), signature.encode())
+    expected = [
+        sign_hmac(
+            secret.get_secret_value().encode(), request.body, scheme.algorithm, scheme.encoding
+        )
         for secret in secrets
     ]
-    if prefix != scheme.prefix or not any(right):
-        raise UnverifiedWebhook("the signature is wrong")
+    if not is_any_equal(signature, expected) or prefix != scheme.prefix:
+        raise UnverifiedWebhook("the signature is invalid")
     return hashlib.sha256(request.body).hexdigest()
-
-
-def _hmac(secret: SecretStr, body: bytes, scheme: HmacSignature) -> bytes:
-    digest = hmac.digest(secret.get_secret_value().encode(), body, scheme.algorithm)
-    return base64.b64encode(digest) if scheme.encoding == "base64" else digest.hex().encode()

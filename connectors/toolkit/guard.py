@@ -1,8 +1,8 @@
-"""Where a connection may go: to public addresses, and to networks that the settings name.
+"""Allow connections only to public addresses and to networks named in the settings.
 
-A host is judged by the addresses it resolves to, at the moment of connecting, and the connection
-goes to one of those that were judged: so neither another spelling of an address nor a name that
-changes its answer gets round it. (OWASP: Server-Side Request Forgery Prevention.)
+The addresses of a host are resolved and checked when the connection is made, and the connection
+goes to one of the checked addresses. So neither another spelling of an address nor a name whose
+DNS answer changes can bypass the check. (OWASP: Server-Side Request Forgery Prevention.)
 """
 
 import socket
@@ -14,16 +14,16 @@ from pydantic import BeforeValidator, PlainSerializer
 
 Network = IPv4Network | IPv6Network
 
-NAMED: dict[str, tuple[str, ...]] = {
+NAMED_NETWORKS: dict[str, tuple[str, ...]] = {
     "loopback": ("127.0.0.0/8", "::1/128"),
     "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
 }
 
-# All of IPv6 that is handed out for the internet (IANA).
+# The IPv6 addresses allocated for the public internet (IANA).
 _GLOBAL_UNICAST = ip_network("2000::/3")
 
-# Parts of it that may hold an IPv4 address inside, and what Python learnt only lately (IANA
-# special-purpose address registries).
+# Networks that can embed an IPv4 address, and networks that only recent versions of Python know as
+# not public (IANA special-purpose address registries).
 _NOT_PUBLIC = tuple(
     map(
         ip_network,
@@ -40,16 +40,16 @@ _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
 
 class ForbiddenAddressError(Exception):
-    """The host has no address that a connection may go to."""
+    """The host has no address that may be connected to."""
 
 
 def _parse(names: object) -> tuple[Network, ...]:
     if not isinstance(names, list | tuple):
-        raise ValueError("expected a list")  # noqa: TRY004 - pydantic reports a ValueError
+        raise ValueError("must be a list")  # noqa: TRY004 - pydantic reports a ValueError
     return tuple(
         name if isinstance(name, Network) else ip_network(text)
         for name in names
-        for text in NAMED.get(str(name), (str(name),))
+        for text in NAMED_NETWORKS.get(str(name), (str(name),))
     )
 
 
@@ -60,11 +60,11 @@ def _names(networks: Iterable[Network]) -> list[str]:
 Networks = Annotated[
     tuple[Network, ...], BeforeValidator(_parse), PlainSerializer(_names, return_type=list[str])
 ]
-"""Networks as the settings name them: `10.1.0.0/16`, `loopback` or `private`."""
+"""Networks in settings: each a network such as `10.1.0.0/16`, or `loopback` or `private`."""
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether `address` is out on the internet, with nothing else inside it."""
+    """Return whether an address is on the public internet and embeds no other address."""
     if not address.is_global or address.is_multicast:
         return False
     if isinstance(address, IPv6Address) and (
@@ -75,9 +75,16 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def resolve(host: str, port: int, allowed: Iterable[Network]) -> list[str]:
-    """The addresses of `host` that a connection may go to, in the resolver's order.
+    """Return the addresses of a host that may be connected to, in the resolver's order.
 
-    Raises ForbiddenAddressError where it has none, socket.gaierror where it has no address at all.
+    Args:
+        host: The host name or IP address.
+        port: The port to connect to.
+        allowed: The networks that are allowed although they are not public.
+
+    Raises:
+        ForbiddenAddressError: The host has addresses, but none that is allowed.
+        socket.gaierror: The host has no address.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -86,7 +93,9 @@ def resolve(host: str, port: int, allowed: Iterable[Network]) -> list[str]:
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     permitted = [text for text in addresses if _is_permitted(text, allowed)]
     if not permitted:
-        raise ForbiddenAddressError(f"{host} is at {addresses[0]}, which is not public")
+        raise ForbiddenAddressError(
+            f"{host} resolves to {addresses[0]}, which is not a public address"
+        )
     return permitted
 
 

@@ -1,58 +1,56 @@
-"""Where access tokens come from: OAuth 2.0 client credentials (RFC 6749, 4.4), and the service
-accounts of Google, whose signed assertions google-auth makes (RFC 7523).
-"""
+"""Access tokens by OAuth 2.0 client credentials (RFC 6749, 4.4)."""
 
-import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 from urllib.parse import quote_plus
 
-import google.auth.transport
-from google.auth.credentials import DEFAULT_UNIVERSE_DOMAIN
-from google.auth.exceptions import GoogleAuthError
-from google.oauth2.service_account import Credentials
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, TypeAdapter
+from pydantic import Field, SecretStr, StringConstraints
 
 from connectors.base import ConnectorSettings, Misconfigured, Unavailable
-from connectors.toolkit.http import HttpClient, HttpUrl, is_header
-from connectors.toolkit.http.replies import Response, excerpt, response_error
+from connectors.toolkit.excerpts import excerpt
+from connectors.toolkit.http import HttpClient, HttpUrl, Response, is_header, response_error
+from connectors.toolkit.signatures import basic_credentials
 from connectors.toolkit.tokens import Token, TokenSource
 
-# Where an endpoint does not say how long (it need not: RFC 6749, 5.1), or says nonsense.
-USUAL_LIFETIME = timedelta(minutes=5)
+# Used if the endpoint reports no valid lifetime; it need not (RFC 6749, 5.1).
+DEFAULT_LIFETIME = timedelta(minutes=5)
 MAX_LIFETIME = timedelta(days=1)
 
-# Errors that pass, whatever the status (RFC 6749, 4.1.2.1; `internal_failure` is Google's).
+# Temporary errors, whatever the status (RFC 6749, 4.1.2.1; `internal_failure` is Google's).
 TEMPORARY_ERRORS = frozenset({"temporarily_unavailable", "server_error", "internal_failure"})
 
 NotEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
 class ClientCredentials(ConnectorSettings):
-    """An identity at an OAuth 2.0 token endpoint."""
+    """A client of an OAuth 2.0 token endpoint."""
 
     token_url: HttpUrl
-    """The address of the token endpoint."""
+    """The URL of the token endpoint."""
     client_id: NotEmpty
-    """Who we are there."""
+    """The client id."""
     client_secret: Annotated[SecretStr, Field(min_length=1)]
-    """What proves it."""
+    """The client secret."""
     scopes: tuple[NotEmpty, ...] = ()
-    """The rights to ask for; without any, those that the endpoint gives by itself."""
+    """The scopes to request; without any, the endpoint's default scopes."""
     audience: NotEmpty | None = None
-    """The API that the token is meant for, where the endpoint asks for that."""
+    """The API that the token is for, if the endpoint requires it."""
     client_auth: Literal["basic", "body"] = "basic"
-    """Whether id and secret go into the header `Authorization` or into the body."""
+    """Whether to send the id and the secret in the Authorization header or in the body."""
 
 
 def client_credentials(
-    settings: ClientCredentials, http: HttpClient, limit: timedelta
+    settings: ClientCredentials, http: HttpClient, fetch_limit: timedelta
 ) -> TokenSource:
-    """The tokens of a client, asked for through `http`, whose requests take at most `limit`."""
+    """Return the source of a client's tokens.
+
+    Args:
+        settings: The client.
+        http: The client that sends the requests for tokens.
+        fetch_limit: The maximum time of a request by `http`.
+    """
     secret = settings.client_secret.get_secret_value()
     form = {"grant_type": "client_credentials"}
     headers = {"Accept": "application/json"}
@@ -63,145 +61,57 @@ def client_credentials(
     if settings.client_auth == "body":
         form |= {"client_id": settings.client_id, "client_secret": secret}
     else:
-        headers["Authorization"] = basic(settings.client_id, secret)
+        # The id and the secret are form-encoded first (RFC 6749, 2.3.1).
+        headers["Authorization"] = basic_credentials(
+            quote_plus(settings.client_id), quote_plus(secret)
+        )
 
     def fetch() -> Token:
         response = http.request("POST", settings.token_url, headers=headers, form=form)
-        _check(response, hide=(secret, quote_plus(secret), headers.get("Authorization")))
-        return _token(response)
+        return read_token(response, hide=(secret, quote_plus(secret), headers.get("Authorization")))
 
     name = json.dumps([settings.token_url, settings.client_id, settings.scopes, settings.audience])
-    return TokenSource(name, secret.encode(), fetch, limit)
+    return TokenSource(name, secret.encode(), fetch, fetch_limit)
 
 
-def basic(client_id: str, secret: str) -> str:
-    """The header value of a client: id and secret are form-encoded first (RFC 6749, 2.3.1)."""
-    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+def read_token(response: Response, hide: Iterable[str | None] = ()) -> Token:
+    """Return the token in a response of a token endpoint.
 
+    Args:
+        response: The response.
+        hide: The values that must not appear in an error's detail.
 
-def _service_account_key(given: SecretStr) -> SecretStr:
-    text = given.get_secret_value().strip()
-    if not text.startswith("{"):
-        try:
-            text = Path(text).read_text("utf-8")
-        except (OSError, ValueError):
-            raise ValueError("must be the JSON of a key, or a file that holds it") from None
-    try:
-        key = json.loads(text)
-        credentials = _credentials(key, ())
-        TypeAdapter(HttpUrl).validate_python(key["token_uri"])
-    except (ValueError, TypeError, KeyError, AttributeError, GoogleAuthError):
-        # The reason may quote the key.
-        raise ValueError("must hold a service account's key as Google hands it out") from None
-    if credentials.universe_domain != DEFAULT_UNIVERSE_DOMAIN:
-        raise ValueError("must be of googleapis.com: other clouds have no token endpoint")
-    return SecretStr(text)
-
-
-ServiceAccountKey = Annotated[SecretStr, AfterValidator(_service_account_key)]
-"""The JSON of a Google service account's key, given as it is or as the path of its file."""
-
-
-def service_account(
-    key: SecretStr, scopes: Iterable[str], http: HttpClient, limit: timedelta
-) -> TokenSource:
-    """The tokens of a Google service account, by its ServiceAccountKey, for these scopes, asked
-    for through `http`, whose requests take at most `limit`."""
-    fields = json.loads(key.get_secret_value())
-    scopes = sorted(scopes)
-    credentials = _credentials(fields, scopes)
-
-    def fetch() -> Token:
-        transport = _Transport(http)
-        credentials.refresh(transport)  # type: ignore[no-untyped-call] # Google's
-        return transport.token
-
-    name = json.dumps([fields["token_uri"], fields["client_email"], scopes])
-    return TokenSource(name, fields["private_key"].encode(), fetch, limit)
-
-
-def _credentials(key: Mapping[str, str], scopes: Sequence[str]) -> Credentials:
-    make: Any = Credentials.from_service_account_info  # it has no types of its own
-    return cast("Credentials", make(key, scopes=scopes))
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A reply as google-auth reads it."""
-
-    status: int
-    headers: Mapping[str, str]
-    data: bytes
-
-
-class _Transport(google.auth.transport.Request):
-    """Takes google-auth's request to its address within our limits, and keeps the token.
-
-    An error is raised here: google-auth would sleep, and ask again. Of a success it is shown no
-    more than what was understood: it trips over some of what an endpoint may answer.
+    Raises:
+        Unavailable: The endpoint reports a temporary error.
+        Misconfigured: It reports another error (RFC 6749, 5.2), or its token cannot be used.
     """
-
-    token: Token
-
-    def __init__(self, http: HttpClient) -> None:
-        self._http = http
-
-    def __call__(
-        self,
-        url: str,
-        method: str = "GET",
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,  # noqa: ARG002 - the limits are those of the client
-        **_: Any,
-    ) -> _Answer:
-        response = self._http.request(method, url, headers=headers, body=body)
-        _check(response)
-        self.token = _token(response)
-        understood = {
-            "access_token": self.token.value,
-            "expires_in": int(self.token.lifetime.total_seconds()),
-        }
-        return _Answer(response.status, {}, json.dumps(understood).encode())
-
-
-def _check(response: Response, hide: Iterable[str | None] = ()) -> None:
-    """Raises what the endpoint's error (RFC 6749, 5.2) means to a message that needs a token."""
-    if response.status == 200:
-        return
-    fields = _fields(response)
-    error, description = fields.get("error"), fields.get("error_description")
-    refused = response_error(response, hide, description if isinstance(description, str) else None)
-    code = excerpt(error, hide) if isinstance(error, str) and error else refused.code
-    detail = f"the token endpoint answers {response.status}: {refused.detail}"
-    if isinstance(refused, Unavailable):
-        raise Unavailable(code, detail, retry_after=refused.retry_after)
-    if code in TEMPORARY_ERRORS:
-        raise Unavailable(code, detail)
-    raise Misconfigured(code, detail)
-
-
-def _token(response: Response) -> Token:
-    fields = _fields(response)
-    kind = fields.get("token_type", "Bearer")
-    if not isinstance(kind, str) or kind.casefold() != "bearer":
-        raise Misconfigured("token_type", "the token endpoint gives out no bearer tokens")
+    fields = response.json_object()
+    if response.status != 200:
+        raise _endpoint_error(response, fields.get("error"), fields.get("error_description"), hide)
+    token_type = fields.get("token_type", "Bearer")
+    if not isinstance(token_type, str) or token_type.casefold() != "bearer":
+        raise Misconfigured("token_type", "the token endpoint does not return bearer tokens")
     value = fields.get("access_token")
     if not isinstance(value, str) or not value or not is_header("Authorization", value):
-        raise Misconfigured("token_illegible", "the token endpoint answers 200, but with no token")
+        raise Misconfigured("no_token", "the token endpoint returned 200 without a valid token")
     try:
         lifetime = timedelta(seconds=float(fields["expires_in"]))
     except (KeyError, TypeError, ValueError, OverflowError):
-        lifetime = USUAL_LIFETIME
+        lifetime = DEFAULT_LIFETIME
     if lifetime <= timedelta(0):
-        lifetime = USUAL_LIFETIME
+        lifetime = DEFAULT_LIFETIME
     return Token(value, min(lifetime, MAX_LIFETIME))
 
 
-def _fields(response: Response) -> Mapping[str, Any]:
-    try:
-        fields = response.json()
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+def _endpoint_error(
+    response: Response, error: object, description: object, hide: Iterable[str | None]
+) -> Unavailable | Misconfigured:
+    """Return what an error of the token endpoint means for a message that needs a token."""
+    usual = response_error(response, hide, description if isinstance(description, str) else None)
+    code = excerpt(error, hide) if isinstance(error, str) and error else usual.code
+    detail = f"the token endpoint returned {response.status}: {usual.detail}"
+    if isinstance(usual, Unavailable):
+        return Unavailable(code, detail, retry_after=usual.retry_after)
+    if code in TEMPORARY_ERRORS:
+        return Unavailable(code, detail)
+    return Misconfigured(code, detail)

@@ -1,17 +1,20 @@
-"""Calls to a provider over HTTP: settings, client and the base class of HTTP connectors."""
+"""HTTP for connectors: settings, client, responses and the base class of HTTP connectors.
 
-from connectors.toolkit.http.client import (
+This is the import path for connectors in other packages.
+"""
+
+from connectors.toolkit.excerpts import excerpt, message_id
+from connectors.toolkit.http.client import HttpClient, HttpConnector
+from connectors.toolkit.http.replies import Response, response_error
+from connectors.toolkit.http.settings import (
     BaseUrl,
     HeaderName,
     HeaderSecret,
-    HttpClient,
-    HttpConnector,
     HttpSettings,
     HttpUrl,
     Seconds,
     is_header,
 )
-from connectors.toolkit.http.replies import Response, excerpt, message_id, response_error
 
 __all__ = [
     "BaseUrl",

@@ -1,8 +1,8 @@
-"""HTTP connections that end in time and know what they have written.
+"""HTTP connections with a total time limit that record whether a request was written.
 
-urllib3 limits each wait on the socket, so a server that sends a byte now and then holds a thread
-for ever; and its exceptions do not tell a request that never left from one that did. Both are
-mended where they arise, at the socket, for plain and TLS connections alike.
+urllib3 limits only each wait on the socket, so a server that sends a byte now and then could hold
+a thread forever, and its exceptions do not show whether a request was sent. Both are solved at the
+socket, for plain and TLS connections alike.
 """
 
 import http.client
@@ -25,16 +25,22 @@ from connectors.toolkit import guard
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-# A server that closes an idle connection just as we write to it leaves us not knowing whether it
-# read the request. Gunicorn closes after 2 s, Node and Apache after 5 s: we stop using one before.
-# (One that is seen closed is never used again: urllib3 looks before each request.)
-IDLE_LIMIT_SECONDS = 1.5
+# If a server closes an idle connection while a request is being written, it is unknown whether the
+# server read it. Gunicorn closes after 2 s, Node and Apache after 5 s, so connections are dropped
+# earlier. (urllib3 itself never reuses a connection that is already closed.)
+MAX_IDLE_SECONDS = 1.5
 
 
 @dataclass
 class Exchange:
-    """One request and its reply: when it must be over, by `time.monotonic()`, which networks it
-    may go to beside the public ones, and whether the head of the request was written.
+    """One request and its response.
+
+    Attributes:
+        deadline: When the exchange must be over, by `time.monotonic()`.
+        connect_timeout_seconds: The maximum time to connect to one address.
+        read_timeout_seconds: The maximum time to wait for data.
+        networks: The networks that may be connected to besides public ones.
+        head_written: Whether the head of the request was written.
     """
 
     deadline: float
@@ -44,15 +50,19 @@ class Exchange:
     head_written: bool = False
 
     def remaining_seconds(self) -> float:
-        """More than zero. Raises TimeoutError where nothing remains."""
+        """Return the time until the deadline, which is more than zero.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
         remaining = self.deadline - time.monotonic()
         if remaining <= 0:
-            raise TimeoutError("the total limit is used up")
+            raise TimeoutError("the total time limit is exceeded")
         return remaining
 
 
-# The exchange of the calling thread: neither requests nor urllib3 has a parameter that would
-# carry it down to the socket.
+# The exchange of the current thread: neither requests nor urllib3 has a parameter that passes it
+# down to the socket.
 current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 
 
@@ -75,7 +85,7 @@ class _BoundedReader(io.RawIOBase):
 
 
 class _BoundedReply(http.client.HTTPResponse):
-    """Reads status line, headers and body alike through a `_BoundedReader`."""
+    """Reads the status line, the headers and the body through a `_BoundedReader`."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -90,12 +100,12 @@ class _BoundedHTTPConnection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         idle_seconds = time.monotonic() - self._used_at
-        return idle_seconds < IDLE_LIMIT_SECONDS and super().is_connected
+        return idle_seconds < MAX_IDLE_SECONDS and super().is_connected
 
     def _new_conn(self) -> socket.socket:
         exchange = current_exchange.get()
         assert self.port is not None  # noqa: S101 - only narrows the type: a pool always has one
-        fault: OSError | None = None
+        failure: OSError | None = None
         for address in guard.resolve(self._dns_host, self.port, exchange.networks):
             timeout = min(exchange.connect_timeout_seconds, exchange.remaining_seconds())
             try:
@@ -103,8 +113,8 @@ class _BoundedHTTPConnection(HTTPConnection):
                     (address, self.port), timeout, socket_options=self.socket_options
                 )
             except OSError as error:
-                fault = error
-        raise NewConnectionError(self, "no address of the host answers") from fault
+                failure = error
+        raise NewConnectionError(self, "no address of the host accepts connections") from failure
 
     def send(self, data: Any) -> None:
         if self.sock is None:
@@ -112,11 +122,11 @@ class _BoundedHTTPConnection(HTTPConnection):
         exchange = current_exchange.get()
         self.sock.settimeout(exchange.remaining_seconds())
         super().send(data)
-        # The first data is the whole head. Where sending that failed, the provider has at most
-        # a part of it and can do nothing.
+        # The first data is the whole head. If sending it fails, the provider has received at most
+        # a part of it and cannot act on it.
         exchange.head_written = True
 
-    # urllib3 returns its own kind of response where http.client returns another.
+    # urllib3 returns its own kind of response, unlike http.client.
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         reply = super().getresponse()
         self._used_at = time.monotonic()
@@ -128,7 +138,7 @@ class _BoundedHTTPSConnection(_BoundedHTTPConnection, HTTPSConnection):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """The transport of requests over connections that obey the `current_exchange`."""
+    """The adapter of `requests` for connections that obey the `current_exchange`."""
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
         pool = cast(HTTPConnectionPool, super().get_connection_with_tls_context(*args, **kwargs))

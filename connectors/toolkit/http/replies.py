@@ -1,10 +1,9 @@
-"""What an HTTP provider's reply means: its text, the outcome its status stands for, a safe excerpt.
+"""Responses of HTTP providers: their text and JSON, and the error that a status stands for.
 
-The table below is the common reading of HTTP (RFC 9110, RFC 6585 and RFC 8470 for 425 and 429).
-A connector whose provider has codes of its own looks at those first.
+The status tables follow HTTP (RFC 9110, RFC 6585 for 429 and RFC 8470 for 425). A connector whose
+provider has its own error codes looks at those first.
 """
 
-import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -15,16 +14,16 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from connectors.base import Misconfigured, Rejected, SendError, Unavailable
+from connectors.toolkit.excerpts import excerpt as excerpt  # noqa: PLC0414
+from connectors.toolkit.excerpts import message_id as message_id  # noqa: PLC0414
+from connectors.toolkit.excerpts import printable as printable  # noqa: PLC0414
 
-EXCERPT_CHARACTERS = 200
-MAX_IGNORING_CASE = 1000
-MAX_MESSAGE_ID = 255
 MAX_RETRY_AFTER = timedelta(days=1)
 
-# A 5xx is a full reply: the provider itself says that it failed, so it is Unavailable, not
-# Uncertain. 501 and the like are no exception: they come from gateways under maintenance too.
-# A redirect is never followed, since it would carry credentials and the message to an address
-# nobody configured; it means that the configured one is out of date, for every message alike.
+# A 5xx is Unavailable, not Uncertain: the provider itself reports that it failed. That includes
+# 501 and others, which gateways also send during maintenance.
+# A redirect is never followed, because the credentials and the message would go to a URL that
+# nobody configured. The configured URL is out of date, which affects every message.
 OUTCOME_OF_STATUS: Mapping[int, type[SendError]] = {
     401: Misconfigured,
     403: Misconfigured,
@@ -42,8 +41,13 @@ OUTCOME_OF_CLASS: Mapping[int, type[SendError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A provider's reply. Header names compare without case. `truncated` says that there was
-    more body than `response_limit_bytes`, or that it broke off after an error status.
+    """A provider's HTTP response.
+
+    Attributes:
+        status: The status code.
+        headers: The headers; names are compared without regard to case.
+        body: The body, at most `response_limit_bytes` of it.
+        truncated: Whether the body was longer, or broke off after an error status.
     """
 
     status: int
@@ -52,20 +56,31 @@ class Response:
     truncated: bool = False
 
     @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    @property
     def text(self) -> str:
-        """The body as text by its declared charset, else UTF-8; what is no text becomes U+FFFD."""
+        """The body decoded by its declared charset, or else as UTF-8.
+
+        Bytes that cannot be decoded, and characters that PostgreSQL cannot store, become U+FFFD.
+        """
         content_type = Message()
         content_type["Content-Type"] = self.headers.get("Content-Type", "")
         try:
             text = self.body.decode(content_type.get_content_charset("utf-8"), "replace")
         except (LookupError, UnicodeError):
             text = self.body.decode("utf-8", "replace")
-        # Some charsets decode to lone surrogates, and NUL passes through all of them; neither
-        # can be stored as text.
+        # Some charsets decode to lone surrogates, and all of them let NUL through.
         return re.sub("[\0\ud800-\udfff]", "\ufffd", text)
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError where it is none."""
+        """Return the body as JSON.
+
+        Raises:
+            ValueError: The body is not JSON.
+        """
         try:
             return json.loads(self.body)
         except RecursionError as error:
@@ -74,15 +89,10 @@ class Response:
     def json_object(self) -> dict[str, Any]:
         """Return the body as a JSON object; an empty one if the body is anything else."""
         try:
-            document = self.json()
+            value = self.json()
         except ValueError:
             return {}
-        return document if isinstance(document, dict) else {}
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the status is 2xx."""
-        return 200 <= self.status < 300
+        return value if isinstance(value, dict) else {}
 
     @property
     def retry_after(self) -> timedelta | None:
@@ -90,50 +100,17 @@ class Response:
         return parse_retry_after(self.headers.get("Retry-After"), datetime.now(UTC))
 
 
-def message_id(value: object) -> str | None:
-    """A provider's id of a message, as text fit for a record: a text or a number of its JSON."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return printable(str(value))[:MAX_MESSAGE_ID] or None
-
-
-def printable(text: str) -> str:
-    """`text` with each run of control and other unprintable characters as one space."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def excerpt(text: str, hide: Iterable[str | None] = ()) -> str:
-    """The beginning of a provider's text, fit for logs and records: at most 200 characters, one
-    line, and every value of `hide` (our secrets, the recipient, the content) as `***`.
-    """
-    # What is longer than the text cannot be in it, and to look for a long body takes long.
-    shorter = [value for value in hide if value and len(value) <= len(text)]
-    forms = {form for value in shorter for form in _forms(value)}
-    for form in sorted(forms, key=len, reverse=True):
-        if len(form) > MAX_IGNORING_CASE:
-            text = text.replace(form, "***")
-        else:
-            text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
-    text = printable(text)
-    return text if len(text) <= EXCERPT_CHARACTERS else text[: EXCERPT_CHARACTERS - 1] + "…"
-
-
-def _forms(value: str) -> set[str]:
-    """How a provider may echo `value`: as it is, in JSON, in XML or HTML, or as a number without
-    its plus."""
-    bare = value.removeprefix("+") or value
-    in_json = {json.dumps(bare)[1:-1], json.dumps(bare, ensure_ascii=False)[1:-1]}
-    return {bare, *in_json, html.escape(bare), html.escape(bare, quote=False)}
-
-
 def response_error(
     response: Response, hide: Iterable[str | None] = (), text: str | None = None
 ) -> SendError:
-    """The error that a reply without success stands for, to be raised.
+    """Return the error to raise for a response that is not the expected success.
 
-    Its code is the status, its detail an excerpt of `text`, or of the body where there is none,
-    without the values of `hide`. A success status that the connector did not expect is Rejected:
-    nobody knows what it promises.
+    A 2xx status that the connector did not expect is Rejected: its meaning is unknown.
+
+    Args:
+        response: The response. Its status becomes the error's code.
+        hide: The values that must not appear in the error's detail.
+        text: The provider's explanation, if the connector found one; otherwise the body.
     """
     code = str(response.status)
     detail = excerpt(response.text if text is None else text, hide)
@@ -141,18 +118,19 @@ def response_error(
     if outcome is None:
         return Rejected(code, f"unexpected status; {detail}" if detail else "unexpected status")
     if outcome is Unavailable:
-        return Unavailable(
-            code,
-            detail,
-            retry_after=response.retry_after,
-        )
+        return Unavailable(code, detail, retry_after=response.retry_after)
     return outcome(code, detail)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """The wait that a Retry-After header asks for (RFC 9110, 10.2.3): seconds or an HTTP-date.
+    """Return the wait that a Retry-After value asks for (RFC 9110, 10.2.3).
 
-    Between zero and a day, whatever the header says; None where it says nothing legible.
+    Args:
+        value: A number of seconds, or an HTTP-date.
+        now: The current time.
+
+    Returns:
+        The wait, limited to between zero and one day; None if the value is missing or invalid.
     """
     if value is None:
         return None

@@ -20,7 +20,8 @@ _QMAIL_FAILURE = re.compile(r"<(?P<recipient>[^\n]+)>:\n(?P<reason>.*)", re.DOTA
 @dataclass(frozen=True, slots=True)
 class Bounce:
     """Whom a mail did not reach, with the reason for each in words, and the headers of that mail
-    as far as they were returned."""
+    as far as they were returned.
+    """
 
     failures: Mapping[str, str]
     returned: MimePart

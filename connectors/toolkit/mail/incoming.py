@@ -129,7 +129,8 @@ def _bare(path: str | None) -> str | None:
 
 def _is_automatic(mail: MimePart, envelope_sender: str | None) -> bool:
     """Whether no person wrote this (RFC 3834, 2 and 5). Its marks before that RFC count too, and a
-    report that names no message of ours."""
+    report that names no message of ours.
+    """
     marks = [
         said
         for name in ("Auto-Submitted", "X-Autoreply", "X-Autorespond", "X-Autoresponder")

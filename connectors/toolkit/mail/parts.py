@@ -12,7 +12,8 @@ from connectors.toolkit.mail.text import MimePart, decoded, octets_decoded, with
 @dataclass(frozen=True, slots=True)
 class Parts:
     """A mail's text, its HTML where it has some, and its files with their bytes. A mail that it
-    carries is a file as well."""
+    carries is a file as well.
+    """
 
     text: str
     html: str | None
@@ -46,7 +47,8 @@ def content(part: MimePart) -> bytes:
 
 def read_parts(mail: MimePart) -> Parts:
     """Take a mail apart. Texts that stand one after another become one, as those are that a
-    mailing list adds or that have a picture between them."""
+    mailing list adds or that have a picture between them.
+    """
     texts: list[str] = []
     htmls: list[str] = []
     files: list[Attachment] = []

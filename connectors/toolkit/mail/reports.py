@@ -1,8 +1,8 @@
 """What became of mail of ours, as mail servers and mailbox providers report it by mail.
 
 Delivery reports as in RFC 3464 and RFC 6533, complaints in the Abuse Reporting Format (RFC 5965),
-and the bounces of servers that know neither, see `connectors.toolkit.mail.bounce_texts`. Anybody can write
-such a mail, so one that names no message of ours says nothing.
+and the free-text bounces of other servers (`connectors.toolkit.mail.bounce_texts`). Anyone can write
+such a mail, so a report that names no message of ours is ignored.
 """
 
 import re
@@ -12,7 +12,7 @@ from email.parser import BytesHeaderParser, HeaderParser
 from itertools import islice
 
 from connectors.base import Receipt, ReceiptKind
-from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.excerpts import excerpt
 from connectors.toolkit.mail.bounce_texts import Bounce, read_bounce
 from connectors.toolkit.mail.parts import children, content, leaves
 from connectors.toolkit.mail.smtp_replies import DEAD_ADDRESS
@@ -48,7 +48,8 @@ _NOTHING: MimePart = HeaderParser().parsestr("")
 def read_reports(mail: MimePart, delivered_to: Iterable[str], key: str) -> list[Receipt]:
     """What a mail reports of a message, for each recipient; nothing where it is no report, or one
     that names no message. `delivered_to` are the addresses that the mail came to, one of which
-    may hold our uid; `key` is that of the mail."""
+    may hold our uid; `key` is that of the mail.
+    """
     parts = {part.get_content_type(): part for part in reversed([*leaves(mail)])}
     status = parts.get("message/delivery-status") or parts.get("message/global-delivery-status")
     feedback = parts.get("message/feedback-report")
@@ -95,7 +96,8 @@ def uid_in_address(address: str) -> str | None:
 
 def message_ids(text: str | None) -> list[str]:
     """The Message-IDs in a header, with their brackets. Longer ones than RFC 5322 has room for
-    are none."""
+    are none.
+    """
     return _MESSAGE_ID.findall(text or "")
 
 
@@ -107,7 +109,8 @@ def answered_ids(mail: MimePart) -> list[str]:
 
 def _uid(delivered_to: Iterable[str], about: MimePart, message_id: str | None) -> str | None:
     """Our uid of the message that is meant: from its return path, its envelope id (RFC 3461) or
-    its Message-ID."""
+    its Message-ID.
+    """
     for address in (*delivered_to, *raw_headers(about, "Original-Mail-From")):
         if uid := uid_in_address(address):
             return uid
@@ -129,7 +132,8 @@ def _returned(parts: Mapping[str, MimePart]) -> MimePart:
 
 def _blocks(part: MimePart) -> list[MimePart]:
     """The blocks of fields of a report, each as headers. The parser of the standard library takes
-    them apart in one of its types alone."""
+    them apart in one of its types alone.
+    """
     blocks = []
     for block in children(part):
         texts = _BLANK_LINE.split(content(block))
@@ -158,7 +162,8 @@ def _delivery(common: Mapping[str, str], group: MimePart) -> Receipt:
 
 def _precise(status: str, diagnostic: str) -> str | None:
     """The code of a status, or a more precise one that the diagnostic has: some servers say 5.0.0
-    of all failures."""
+    of all failures.
+    """
     coarse, fine = _CODE.search(status), _CODE.search(diagnostic)
     if coarse is None:
         return fine[0] if fine else None

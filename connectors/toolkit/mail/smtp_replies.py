@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from connectors.base import ErrorCode, Misconfigured, Rejected, SendError, Unavailable
-from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.excerpts import excerpt
 
 GREYLIST_WAIT = timedelta(minutes=5)
 NEXT_BATCH_WAIT = timedelta(seconds=1)
@@ -82,7 +82,8 @@ DEAD_ADDRESS = frozenset(error.code for error in ERRORS if error.suppress)
 
 def _meaning(reply: Reply) -> ErrorCode:
     """What a refusal stands for. A reply that is no refusal, where one expects to go on, is the
-    server's confusion: Unavailable."""
+    server's confusion: Unavailable.
+    """
     for code in (f"{reply.code} {reply.status}", reply.status, str(reply.code)):
         if code in _BY_CODE:
             return _BY_CODE[code]

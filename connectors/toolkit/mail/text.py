@@ -14,7 +14,7 @@ from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
 from typing import TypeAlias
 
-from connectors.toolkit.http.replies import printable
+from connectors.toolkit.excerpts import printable
 
 MimePart: TypeAlias = "Message[str, str]"
 
@@ -49,7 +49,8 @@ _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 def decoded(content: bytes, charset: str | None) -> str:
     """`content` as text, its lines ending with LF. What is no text in `charset` becomes U+FFFD;
-    where that is none, or is said to be ASCII, the content is UTF-8, or else Windows-1252."""
+    where that is none, or is said to be ASCII, the content is UTF-8, or else Windows-1252.
+    """
     text = _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", _decoded(content, charset or ""))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -71,7 +72,8 @@ def _decoded(content: bytes, charset: str) -> str:
 
 def octets_decoded(text: str) -> str:
     """`text` as the parser of the standard library leaves it, with its 8-bit octets, which are
-    lone surrogates there, as what they mean."""
+    lone surrogates there, as what they mean.
+    """
     octets = _NO_OCTET.sub("\N{REPLACEMENT CHARACTER}", text).encode("utf-8", "surrogateescape")
     return _decoded(octets, "")
 
@@ -101,7 +103,8 @@ def mailboxes(mail: MimePart, name: str) -> list[Address]:
 
 def moment(date: str | None) -> datetime | None:
     """The date of a header (RFC 5322, 3.3), aware; None where there is none, or an impossible one.
-    Without a zone it is UTC."""
+    Without a zone it is UTC.
+    """
     try:
         found = parsedate_to_datetime(date or "")
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

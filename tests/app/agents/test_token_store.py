@@ -38,7 +38,7 @@ def test_stored_value_is_read_until_its_lifetime_ends(
     stored = store.read("a")
     assert stored is not None
     assert stored.value == b"\x00\xff"
-    assert timedelta(0) < stored.left <= MINUTE
+    assert timedelta(0) < stored.remaining <= MINUTE
     assert 0 < client.pttl(f"{PREFIX}a") <= 60_000
 
     store.write("a", b"later", MINUTE)
@@ -103,7 +103,7 @@ def test_redis_that_fails_under_a_lock_does_not_fail_its_release(
 def _get_tokens(redis_url: str, start: Barrier) -> None:
     """Get the same tokens at the same time as another process."""
     client = redis.Redis.from_url(redis_url)
-    tokens.share(RedisTokenStore(client))
+    tokens.use_store(RedisTokenStore(client))
     for number in range(ROUNDS):
 
         def fetch(number: int = number) -> Token:
@@ -136,7 +136,7 @@ def test_installed_store_is_the_redis_of_the_settings(client: "redis.Redis") -> 
         source = TokenSource("name", b"secret", lambda: Token("t0ken", MINUTE), MINUTE)
         assert source.get() == "t0ken"
     finally:
-        tokens.share(ProcessStore())
+        tokens.use_store(ProcessStore())
     [key] = client.keys()
     assert key.startswith(PREFIX.encode())
     assert b"t0ken" not in client.get(key)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connectors.base import Accepted, Misconfigured, Rejected
-from connectors.toolkit import standard_webhooks
+from connectors.toolkit import signatures
 from sandbox.api import SIGNING_SECRET
 from sandbox.client import RunningSandbox
 from tests.connectors.sending import outcome
@@ -162,4 +162,4 @@ def test_each_attempt_has_the_same_id_and_a_signature_by_each_secret(make_api, m
         assert headers["webhook-id"] == "018f-uid-1"
         assert len(headers["webhook-signature"].split(" ")) == 2
         for secret in api.settings.signing_secrets:
-            standard_webhooks.verify([secret], headers, "ё".encode(), started_at)
+            signatures.verify_standard([secret], headers, "ё".encode(), started_at)

@@ -31,9 +31,9 @@ def sandbox(sandbox_process: RunningSandbox) -> RunningSandbox:
 
 @pytest.fixture(autouse=True)
 def own_store() -> Iterator[None]:
-    tokens.share(ProcessStore())
+    tokens.use_store(ProcessStore())
     yield
-    tokens.share(ProcessStore())
+    tokens.use_store(ProcessStore())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connectors.base import Attachment, Inbound, MalformedWebhook, Receipt
-from connectors.toolkit.generic_messages import read_message, read_object, read_report
+from connectors.toolkit.generic_messages import parse_object, read_message, read_report
 
 SMS = {
     "from": "+18045551234",
@@ -213,8 +213,8 @@ def test_a_report_names_its_message(fields: dict[str, Any], expected: Any):
     [
         ({"id": "a"}, "status:"),
         ({"id": "a", "status": 1}, "status:"),
-        ({"status": "sent"}, "no id"),
-        ({"status": "sent", "id": None, "uid": "no uuid"}, "no id"),
+        ({"status": "sent"}, "is required"),
+        ({"status": "sent", "id": None, "uid": "no uuid"}, "is required"),
     ],
 )
 def test_what_is_no_report_is_malformed(fields: dict[str, Any], says: str):
@@ -238,4 +238,4 @@ def test_what_is_no_report_is_malformed(fields: dict[str, Any], says: str):
 )
 def test_a_body_that_is_no_object_is_malformed(body: bytes):
     with pytest.raises(MalformedWebhook):
-        read_object(body)
+        parse_object(body)

@@ -21,7 +21,7 @@ from connectors.base import (
     WebhookRequest,
 )
 from connectors.gateway.connector import Gateway
-from connectors.toolkit.standard_webhooks import sign
+from connectors.toolkit.signatures import sign_standard
 
 NOW = datetime(2024, 11, 1, 14, 0, tzinfo=UTC)
 MESSAGE = json.dumps({"from": "+18045551234", "to": "+12016661234", "body": "Hi"}).encode()
@@ -53,7 +53,7 @@ def make(request):
 
 
 def signed(body: bytes, *secrets: str, webhook_id: str = "msg_1") -> dict[str, str]:
-    return sign([SecretStr(secret) for secret in secrets], webhook_id, NOW, body)
+    return sign_standard([SecretStr(secret) for secret in secrets], webhook_id, NOW, body)
 
 
 def test_without_a_secret_no_call_is_taken(make):
@@ -180,7 +180,7 @@ def test_the_same_call_has_the_same_key_and_another_has_another(make):
         ({"webhook_secrets": ["s3cret"]}, "webhook_secrets: must be whsec_"),
         ({"webhook_secrets": [OLD, NEW, OTHER]}, "webhook_secrets"),
         ({"webhook_secrets": [""], "webhook_hmac": {"header": "X"}}, "webhook_secrets"),
-        ({"webhook_hmac": {"header": "X"}}, "webhook_hmac needs webhook_secrets"),
+        ({"webhook_hmac": {"header": "X"}}, "webhook_hmac: requires webhook_secrets"),
         ({"webhook_secrets": ["s3cret"], "webhook_hmac": {}}, "webhook_hmac.header"),
         (
             {"webhook_secrets": ["s3cret"], "webhook_hmac": {"header": "X", "algorithm": "md5"}},

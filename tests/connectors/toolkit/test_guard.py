@@ -204,7 +204,7 @@ def test_a_named_network_is_allowed(networks, reachable, provider, make_client) 
     if reachable:
         assert client.request("GET", provider.url).status == 200
     else:
-        with pytest.raises(Misconfigured, match="which is not public; name its network"):
+        with pytest.raises(Misconfigured, match="which is not a public address; add its network"):
             client.request("GET", provider.url)
         assert provider.connections == 0
 

@@ -48,7 +48,7 @@ def test_a_connection_that_the_provider_has_closed_is_not_used_again(client, pro
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(client, provider, monkeypatch):
-    monkeypatch.setattr(connections, "IDLE_LIMIT_SECONDS", 0)
+    monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", 0)
 
     for _ in range(3):
         client.request("POST", provider.url, json={})
@@ -69,7 +69,7 @@ def test_a_connection_with_a_half_read_reply_is_not_used_again(make_client, prov
 def test_a_thousand_messages_open_no_more_connections_than_there_are_threads(
     make_client, provider, monkeypatch
 ):
-    monkeypatch.setattr(connections, "IDLE_LIMIT_SECONDS", 60)
+    monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", 60)
     client = make_client(
         connect_timeout_seconds=30, read_timeout_seconds=30, total_timeout_seconds=30
     )

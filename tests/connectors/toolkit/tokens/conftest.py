@@ -55,9 +55,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def store() -> Iterator[ProcessStore]:
     store = ProcessStore()
-    tokens.share(store)
+    tokens.use_store(store)
     yield store
-    tokens.share(ProcessStore())
+    tokens.use_store(ProcessStore())
 
 
 @pytest.fixture

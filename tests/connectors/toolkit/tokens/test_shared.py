@@ -31,9 +31,9 @@ class BrokenStore(ProcessStore):
         super().write(name, value, lifetime)
 
     @contextmanager
-    def lock(self, name: str, at_most: timedelta) -> Iterator[None]:
+    def lock(self, name: str, timeout: timedelta) -> Iterator[None]:
         self._pass("lock")
-        with super().lock(name, at_most):
+        with super().lock(name, timeout):
             yield
 
 
@@ -71,9 +71,9 @@ def test_a_refused_token_is_fetched_anew_once_for_all(make_source, endpoint):
     first.get()
     second.get()
 
-    first.refuse("t1")
+    first.invalidate("t1")
     assert first.get() == "t2"
-    second.refuse("t1")
+    second.invalidate("t1")
     assert second.get() == "t2"
     assert endpoint.fetches == 2
 
@@ -104,14 +104,14 @@ def test_a_store_out_of_reach_stops_nothing_and_is_told_of_once_an_outage(
     make_source, clock, endpoint, caplog, operation
 ):
     store = BrokenStore(operation)
-    tokens.share(store)
+    tokens.use_store(store)
     source = make_source()
 
     assert source.get() == source.get() == "t1"
     clock.seconds += 3300
     assert source.get() == "t2"
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["tokens are not shared: their store is out of reach: ConnectionError"] * (
+    assert told == ["tokens are not shared: the token store is unavailable: ConnectionError"] * (
         2 if operation == "write" else 1  # each reading before it shows that the store is back
     )
 

@@ -126,7 +126,7 @@ def test_a_token_that_cannot_be_renewed_is_used_to_its_end(
     clock.seconds += 300
     with pytest.raises(type(failure)):
         source.get()
-    assert f"a token cannot be renewed yet: {failure.code}" in caplog.text
+    assert f"token renewal failed, the old token is still valid: {failure.code}" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -151,18 +151,18 @@ def test_without_a_token_nothing_was_sent_and_nothing_is_wrong_with_the_message(
 
 def test_only_the_very_token_that_was_refused_is_dropped(source, store, endpoint):
     source.get()
-    source.refuse("t1")
+    source.invalidate("t1")
     source.get()
     store._entries.clear()
 
-    source.refuse("t1")
+    source.invalidate("t1")
     assert source.get() == "t2"
 
 
 def test_a_refused_token_is_not_given_out_again_when_the_renewal_fails(source, clock, endpoint):
     source.get()
     clock.seconds += 3300
-    endpoint.before = lambda: source.refuse("t1")
+    endpoint.before = lambda: source.invalidate("t1")
     endpoint.failure = Unavailable("503")
 
     with pytest.raises(Unavailable):
@@ -174,7 +174,7 @@ def test_a_refused_token_that_its_endpoint_stands_by_is_as_good_as_a_new_one(
 ):
     endpoint.value = lambda _: "same"
     source.get()
-    source.refuse("same")
+    source.invalidate("same")
 
     assert source.get() == source.get() == "same"
     assert endpoint.fetches == 2

@@ -1,7 +1,7 @@
+"""How replies of an SMTP server are classified."""
+
 from datetime import timedelta
 from typing import Any
-
-import pytest
 
 from connectors.base import (
     Misconfigured,
@@ -11,7 +11,7 @@ from connectors.base import (
 )
 from tests.connectors.smtp.mail import ANN, failure, mail
 
-REFUSALS = [
+REPLIES = [
     ("550 5.1.1 x", Rejected, "5.1.1", True, None),
     ("550 5.1.2 x", Rejected, "5.1.2", True, None),
     ("553 5.1.3 x", Rejected, "5.1.3", True, None),
@@ -48,24 +48,28 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("reply", "error", "code", "suppress", "wait"), REFUSALS)
-@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA", "."])
-def test_each_refusal_has_its_meaning(
-    *, stage: str, reply: str, error: Any, code: str, suppress: bool, wait: Any, scripted: Any
-) -> None:
-    _, connector = scripted({stage: reply})
-    raised = failure(connector, mail())
-    assert (type(raised), raised.code) == (error, code)
-    if isinstance(raised, Rejected):
-        # Only there is it certain whom the server speaks of.
-        assert raised.suppress == (suppress and stage == "RCPT")
-    if isinstance(raised, Unavailable):
-        assert raised.retry_after == wait
+def test_each_reply_of_a_server_is_classified_by_code_and_stage(scripted: Any) -> None:
+    failures = []
+    for stage in ("MAIL", "RCPT", "DATA", "."):
+        for reply, error, code, suppress, wait in REPLIES:
+            _, connector = scripted({stage: reply})
+            raised = failure(connector, mail())
+            found: tuple[Any, ...] = (type(raised), raised.code)
+            expected: tuple[Any, ...] = (error, code)
+            if isinstance(raised, Rejected):
+                # Only a reply to RCPT is certain to be about the recipient.
+                found += (raised.suppress,)
+                expected += (suppress and stage == "RCPT",)
+            if isinstance(raised, Unavailable):
+                found += (raised.retry_after,)
+                expected += (wait,)
+            if found != expected:
+                failures.append((stage, reply, found))
+    assert not failures
 
 
-@pytest.mark.parametrize(
-    ("stage", "reply", "error", "code"),
-    [
+def test_replies_at_unusual_stages_and_nonsense_are_classified(scripted: Any) -> None:
+    table = [
         ("banner", "554 5.3.2 No service here", Unavailable, "5.3.2"),
         ("banner", "421 4.3.2 Shutting down", Unavailable, "4.3.2"),
         ("banner", "HTTP/1.1 400 Bad Request", Unavailable, "protocol_error"),
@@ -77,17 +81,17 @@ def test_each_refusal_has_its_meaning(
         ("DATA", "250 Odd", Unavailable, "250"),
         (".", "nonsense", Uncertain, "protocol_error"),
         (".", "354 Odd", Uncertain, "354"),
-    ],
-)
-def test_other_words_have_theirs(
-    stage: str, reply: str, error: Any, code: str, scripted: Any
-) -> None:
-    _, connector = scripted({stage: reply})
-    raised = failure(connector, mail())
-    assert (type(raised), raised.code) == (error, code)
+    ]
+    failures = []
+    for stage, reply, error, code in table:
+        _, connector = scripted({stage: reply})
+        raised = failure(connector, mail())
+        if (type(raised), raised.code) != (error, code):
+            failures.append((stage, reply, raised))
+    assert not failures
 
 
-def test_what_the_server_says_is_kept_short_and_without_addresses(scripted: Any) -> None:
+def test_the_detail_of_a_reply_is_short_and_without_addresses(scripted: Any) -> None:
     _, connector = scripted({"RCPT": f"550 5.1.1 <{ANN}>: \x1b[31munknown " + "x" * 400})
     error = failure(connector, mail())
     assert error.detail.startswith("550 5.1.1 <***>: [31munknown xxx")

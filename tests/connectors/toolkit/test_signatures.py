@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from connectors.base import UnsignedWebhook, UnverifiedWebhook
-from connectors.toolkit.standard_webhooks import SigningSecrets, sign, verify
+from connectors.toolkit.signatures import StandardSecrets, sign_standard, verify_standard
 
 OLD = SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 NEW = SecretStr("whsec_TTdGBddfdb8SEsbmlthQVTz4PWwGI5XHlgd84oN91v0=")
@@ -43,7 +43,7 @@ NOW = datetime.fromtimestamp(TIMESTAMP, UTC)
 def test_a_call_is_signed_with_each_secret(secrets, webhook_id, seconds, body, signature):
     at = datetime.fromtimestamp(seconds + 0.9, UTC)
 
-    assert sign(secrets, webhook_id, at, body) == {
+    assert sign_standard(secrets, webhook_id, at, body) == {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(seconds),
         "webhook-signature": signature,
@@ -68,7 +68,7 @@ def headers(**changes: str) -> dict[str, str]:
     ],
 )
 def test_one_signature_by_one_of_the_secrets_is_enough(secrets, signature):
-    assert verify(secrets, headers(signature=signature), BODY, NOW) == ID
+    assert verify_standard(secrets, headers(signature=signature), BODY, NOW) == ID
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_one_signature_by_one_of_the_secrets_is_enough(secrets, signature):
 )
 def test_any_other_call_is_forged(secrets, changes, body):
     with pytest.raises(UnverifiedWebhook):
-        verify(secrets, headers(**changes), body, NOW)
+        verify_standard(secrets, headers(**changes), body, NOW)
 
 
 def test_the_id_may_not_take_up_what_belongs_to_the_rest():
-    signed = sign((OLD,), "a", NOW, b"5.x")
+    signed = sign_standard((OLD,), "a", NOW, b"5.x")
     moved = {**signed, "webhook-id": f"a.{TIMESTAMP}", "webhook-timestamp": "5"}
 
     with pytest.raises(UnverifiedWebhook, match="malformed"):
-        verify((OLD,), moved, b"x", datetime.fromtimestamp(5, UTC))
+        verify_standard((OLD,), moved, b"x", datetime.fromtimestamp(5, UTC))
 
 
 @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
@@ -107,7 +107,7 @@ def test_without_its_headers_a_call_is_unsigned(missing):
     del given[missing]
 
     with pytest.raises(UnsignedWebhook):
-        verify((OLD,), given, BODY, NOW)
+        verify_standard((OLD,), given, BODY, NOW)
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,10 @@ def test_a_call_is_taken_within_five_minutes(seconds, fresh):
     now = NOW + timedelta(seconds=seconds)
 
     if fresh:
-        assert verify((OLD,), headers(), BODY, now) == ID
+        assert verify_standard((OLD,), headers(), BODY, now) == ID
     else:
         with pytest.raises(UnverifiedWebhook, match="five minutes"):
-            verify((OLD,), headers(), BODY, now)
+            verify_standard((OLD,), headers(), BODY, now)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_call_is_taken_within_five_minutes(seconds, fresh):
     ],
 )
 def test_secrets_are_keys_of_24_to_64_bytes_and_two_at_most(secrets, taken):
-    adapter = TypeAdapter(SigningSecrets)
+    adapter = TypeAdapter(StandardSecrets)
 
     if taken:
         assert len(adapter.validate_python(secrets)) == len(secrets)
