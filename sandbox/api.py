@@ -21,7 +21,7 @@ from sandbox.provider import (
     Provider,
     RefusedError,
     Request,
-    ResponseError,
+    Response,
     json_response,
 )
 from sandbox.received import truncate
@@ -32,9 +32,9 @@ SIGNING_SECRET = "whsec_c2FuZGJveC1zYW5kYm94LXNhbmRib3gtc2FuZGJveA=="  # noqa: S
 MAX_AGE_SECONDS = 300
 
 
-def _read(request: Request) -> Delivery:
+def _read(request: Request) -> Delivery | Response:
     if request.path == "/api/_webhook":
-        raise ResponseError(json_response(202, {"id": _call_webhook(request)}))
+        return json_response(202, {"id": _call_webhook(request)})
     return read_delivery(request, request.path.removeprefix("/api"))
 
 
@@ -80,9 +80,9 @@ def _check_signature(request: Request) -> None:
 def _call_webhook(request: Request) -> str:
     """Call the webhook that the request asks for and return the id of the call."""
     try:
-        asked = json.loads(request.body)
-        url, body = str(asked["url"]), json.dumps(asked["body"]).encode()
-        webhook_id = str(asked.get("id") or uuid4())
+        order = json.loads(request.body)
+        url, body = str(order["url"]), json.dumps(order["body"]).encode()
+        webhook_id = str(order.get("id") or uuid4())
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         raise RefusedError(400, "body: expected a JSON object with url and body") from None
     timestamp = str(int(time.time()))

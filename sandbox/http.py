@@ -129,10 +129,15 @@ class HttpApp:
         try:
             if provider is None:
                 connection.respond(control(request, self._received, self._rules))
-            else:
-                self._deliver(provider, provider.read(request), connection)
+                return
+            found = provider.read(request)
         except ResponseError as error:
             connection.respond(error.response)
+            return
+        if isinstance(found, Response):
+            connection.respond(found)
+        else:
+            self._deliver(provider, found, connection)
 
     def _deliver(self, provider: Provider, delivery: Delivery, connection: HttpConnection) -> None:
         behaviour = self._rules.choose(provider.kind, delivery.to, delivery.key or "")

@@ -53,7 +53,7 @@ def json_response(status: int, value: Any, headers: Mapping[str, str] | None = N
 
 
 class ResponseError(Exception):
-    """The request carries no message: respond with `response`, in the provider's own format."""
+    """The request is not valid: respond with `response`, in the provider's own format."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status)
@@ -95,9 +95,10 @@ class Provider:
     Attributes:
         kind: Its name in `/received` and `/control`.
         path: The first segment of its paths, for example `/gateway`.
-        read: Reads a message from a request. Raises ResponseError if there is none in it.
+        read: Returns the message in a request, or the response to a request without a message.
+            Raises ResponseError if the request is not valid.
     """
 
     kind: str
     path: str
-    read: Callable[[Request], Delivery]
+    read: Callable[[Request], Delivery | Response]

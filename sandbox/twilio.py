@@ -30,7 +30,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sandbox.callbacks import CallbackRequest, send_callbacks
-from sandbox.provider import Delivery, Provider, Request, ResponseError, json_response
+from sandbox.provider import Delivery, Provider, Request, Response, ResponseError, json_response
 from sandbox.received import truncate
 
 ACCOUNT_SID = "AC" + "a" * 32
@@ -58,9 +58,9 @@ class Inbound(BaseModel):
     media: list[str] = Field(default=[], alias="MediaUrl")
 
 
-def _read(request: Request) -> Delivery:
+def _read(request: Request) -> Delivery | Response:
     if request.path == "/twilio/_inbound":
-        raise ResponseError(json_response(202, {"sid": _send_inbound(request)}))
+        return json_response(202, {"sid": _send_inbound(request)})
     _check_access(request)
     given = parse_qs(request.body.decode(errors="replace"))
     form = {name: values[-1] for name, values in given.items()}
@@ -210,10 +210,10 @@ def _status_callbacks(
 def _send_inbound(request: Request) -> str:
     """Call the webhook with an inbound message and return its sid."""
     try:
-        incoming = Inbound.model_validate_json(request.body)
+        inbound = Inbound.model_validate_json(request.body)
     except ValidationError as error:
         raise _error(400, 20001, str(error)) from None
-    sid = ("MM" if incoming.media else "SM") + uuid4().hex
+    sid = ("MM" if inbound.media else "SM") + uuid4().hex
     parameters = {
         "AccountSid": ACCOUNT_SID,
         "ApiVersion": "2010-04-01",
@@ -224,15 +224,15 @@ def _send_inbound(request: Request) -> str:
         "SmsMessageSid": sid,
         "SmsSid": sid,
         "SmsStatus": "received",
-        "NumMedia": str(len(incoming.media)),
+        "NumMedia": str(len(inbound.media)),
         "NumSegments": "1",
-        **incoming.__pydantic_extra__,
+        **inbound.__pydantic_extra__,
     }
-    for number, media_url in enumerate(incoming.media):
+    for number, media_url in enumerate(inbound.media):
         parameters[f"MediaUrl{number}"] = media_url
         content_type = mimetypes.guess_type(media_url)[0] or "application/octet-stream"
         parameters[f"MediaContentType{number}"] = content_type
-    send_callbacks(_signed(incoming.url, parameters))
+    send_callbacks(_signed(inbound.url, parameters))
     return parameters["MessageSid"]
 
 

@@ -103,28 +103,28 @@ def fcm() -> Provider:
     """Return FCM with its token endpoint."""
     account = ServiceAccount(PROJECT, SCOPES)
 
-    def read(request: Request) -> Delivery:
+    def read(request: Request) -> Delivery | Response:
         match request.method, request.path:
             case "GET", "/fcm/service-account.json":
                 host = request.headers.get("host", "127.0.0.1")
                 key_file = account.key_file(f"http://{host}/fcm/token")
-                raise ResponseError(json_response(200, key_file))
+                return json_response(200, key_file)
             case "POST", "/fcm/token":
-                raise ResponseError(account.grant(request))
+                return account.grant(request)
             case "DELETE", "/fcm/token":
                 account.revoke_tokens()
-                raise ResponseError(json_response(200, {}))
+                return json_response(200, {})
             case "POST", path if path.startswith("/fcm/v1/projects/"):
                 if not account.is_authorized(request.headers.get("authorization", "")):
                     raise _error(401, "UNAUTHENTICATED", "Request had invalid credentials.")
                 return _delivery(request)
             case _:
-                raise ResponseError(Response(404, b"<title>Error 404</title>", "text/html"))
+                return Response(404, b"<title>Error 404</title>", "text/html")
 
     return Provider("fcm", "/fcm", read)
 
 
-def _delivery(request: Request) -> Delivery:
+def _delivery(request: Request) -> Delivery | Response:
     if request.path != f"/fcm/v1/projects/{PROJECT}/messages:send":
         raise _error(403, "PERMISSION_DENIED", "Permission denied on that project.")
     send = _read(request)
@@ -138,7 +138,7 @@ def _delivery(request: Request) -> Delivery:
     number = "fake_message_id" if send.validate_only else _message_number()
     answer = json_response(200, {"name": f"projects/{PROJECT}/messages/{number}"})
     if send.validate_only:
-        raise ResponseError(answer)
+        return answer
     return Delivery(
         to=to,
         key=None,

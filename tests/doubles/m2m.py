@@ -21,7 +21,7 @@ from sandbox.provider import (
     Provider,
     RefusedError,
     Request,
-    ResponseError,
+    Response,
     json_response,
 )
 from tests.doubles.m2m_messages import Messages
@@ -47,14 +47,14 @@ def m2m() -> Provider:
     """Return MTS, with an account that has sent nothing yet."""
     messages = Messages()
 
-    def read(request: Request) -> Delivery:
+    def read(request: Request) -> Delivery | Response:
         if request.path == "/m2m/m2m_api.asmx":
             return read_soap(request, messages)
         if request.path.startswith(OMNICHANNEL + "/"):
             return read_omnichannel(request, request.path.removeprefix(OMNICHANNEL), messages)
         if request.path == "/m2m/_inbound":
             send_callbacks(_inbound_callback(request))
-            raise ResponseError(json_response(202, {}))
+            return json_response(202, {})
         raise RefusedError(404, "no such service. Use m2m_api.asmx or http-api/v1.")
 
     return Provider("m2m", "/m2m", read)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from sandbox.provider import Delivery, Request, ResponseError, json_response
+from sandbox.provider import Delivery, Request, Response, ResponseError, json_response
 from sandbox.received import truncate
 from tests.doubles.m2m_messages import LOGIN, PASSWORD, Messages
 
@@ -55,11 +55,11 @@ class _InfoRequest(_Part):
     int_ids: list[StrictStr] = Field(min_length=1)
 
 
-def read_omnichannel(request: Request, path: str, messages: Messages) -> Delivery:
-    """Read a message from a request to `messages`.
+def read_omnichannel(request: Request, path: str, messages: Messages) -> Delivery | Response:
+    """Return the message of a request to `messages`, or the response to `messages/info`.
 
     Raises:
-        ResponseError: With the response to `messages/info`, or an error.
+        ResponseError: The request is not valid.
     """
     if path not in {"/messages", "/messages/info"}:
         raise _error(404, "no such resource")
@@ -74,7 +74,7 @@ def read_omnichannel(request: Request, path: str, messages: Messages) -> Deliver
     try:
         if path == "/messages/info":
             info = _InfoRequest.model_validate_json(request.body)
-            raise ResponseError(json_response(200, _events(info.int_ids, messages)))
+            return json_response(200, _events(info.int_ids, messages))
         return _message(request, _SendRequest.model_validate_json(request.body), messages)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
@@ -82,14 +82,14 @@ def read_omnichannel(request: Request, path: str, messages: Messages) -> Deliver
         raise _error(400, f"{where}: {first['msg']}") from None
 
 
-def _message(request: Request, send: _SendRequest, messages: Messages) -> Delivery:
+def _message(request: Request, send: _SendRequest, messages: Messages) -> Delivery | Response:
     [message], naming = send.messages, send.options.from_.sms_address
     [to] = message.to
     answer: dict[str, Any] = {"message_id": to.message_id, "msisdn": to.msisdn}
     if not re.fullmatch("7[0-9]{10}", to.msisdn):
         # An error of one message is reported within a successful response.
         answer |= {"internal_id": "0", "error_code": 1, "error_message": "incorrect msisdn"}
-        raise ResponseError(json_response(200, {"messages": [answer]}))
+        return json_response(200, {"messages": [answer]})
     message_id = str(messages.add(to.msisdn, naming, to.message_id))
     answer |= {"internal_id": message_id, "error_code": 0, "error_message": ""}
     return Delivery(

@@ -36,18 +36,18 @@ ELEMENTS = {
 NUMBERS = {"INCORRECT_PASSWORD": "103", "MSID_FORMAT_ERROR": "506"}
 
 
-def read_soap(request: Request, messages: Messages) -> Delivery:
-    """Read a message from a SendMessage request.
+def read_soap(request: Request, messages: Messages) -> Delivery | Response:
+    """Return the message of a SendMessage request, or the response to GetMessagesStatus.
 
     Raises:
-        ResponseError: With the response to GetMessagesStatus, or a fault.
+        ResponseError: With a fault.
     """
     if request.method != "POST":
         raise RefusedError(405, "method not allowed. Use POST.", {"Allow": "POST"})
     method, fields = _call(request)
     _check_identity(request, fields)
     if method == "GetMessagesStatus":
-        raise ResponseError(_statuses(fields, messages))
+        return _statuses(fields, messages)
     return _message(request, fields, messages)
 
 

@@ -16,7 +16,7 @@ from sandbox.provider import (
     Provider,
     RefusedError,
     Request,
-    ResponseError,
+    Response,
     json_response,
 )
 
@@ -30,17 +30,17 @@ def oauth_api() -> Provider:
     """Return the provider `oauth-api`, which has issued no token yet."""
     valid_until: dict[str, float] = {}
 
-    def read(request: Request) -> Delivery:
+    def read(request: Request) -> Delivery | Response:
         path = request.path.removeprefix("/oauth-api")
         if path == "/token" and request.method == "POST":
             _check_client(request)
             token = secrets.token_urlsafe()
             valid_until[token] = time.monotonic() + TOKEN_SECONDS
             fields = {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
-            raise ResponseError(json_response(200, fields, {"Cache-Control": "no-store"}))
+            return json_response(200, fields, {"Cache-Control": "no-store"})
         if path == "/token" and request.method == "DELETE":
             valid_until.clear()
-            raise ResponseError(json_response(200, {}))
+            return json_response(200, {})
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or valid_until.get(token, 0) <= time.monotonic():
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}

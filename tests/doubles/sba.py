@@ -78,12 +78,12 @@ class _Bank:
         self._orders = Orders()
         self._webhook = _Webhook(url=None)
 
-    def read(self, request: Request) -> Delivery:
+    def read(self, request: Request) -> Delivery | Response:
         if request.path == "/sba/_pay":
-            raise ResponseError(self._pay(_read_json(request, "POST", _Payment)))
+            return self._pay(_read_json(request, "POST", _Payment))
         if request.path == "/sba/_webhook":
             self._webhook = _read_json(request, "PUT", _Webhook)
-            raise ResponseError(json_response(200, {}))
+            return json_response(200, {})
         api = REST if request.path.startswith(REST) else GATEWAY
         name = request.path.removeprefix(api)
         if name not in METHODS:

@@ -36,12 +36,12 @@ def sendgrid() -> Provider:
     """Return SendGrid with the simulated account."""
     webhooks = Webhooks()
 
-    def read(request: Request) -> Delivery:
+    def read(request: Request) -> Delivery | Response:
         nonlocal webhooks
         match request.method, request.path:
             case "PUT", "/sendgrid/_webhook":
                 webhooks = _valid(Webhooks, request.body)
-                raise ResponseError(json_response(200, webhooks.model_dump()))
+                return json_response(200, webhooks.model_dump())
             case "POST", "/sendgrid/_inbound":
                 mail = _valid(Inbound, request.body)
                 envelope = mail.envelope.model_dump(by_alias=True)
@@ -51,7 +51,7 @@ def sendgrid() -> Provider:
                     )
                 url = webhooks.inbound_url
                 send_callbacks(inbound_webhook(url, mail.mime.encode(), envelope, raw=mail.raw))
-                raise ResponseError(json_response(202, {}))
+                return json_response(202, {})
             case _, "/sendgrid/v3/mail/send":
                 _check_head(request)
                 return _read_mail(_valid(Mail, request.body), webhooks.url)
