@@ -31,12 +31,12 @@ def test_our_connectors_are_registered():
     assert set(registry.names()) >= set(MINIMAL_SETTINGS)
 
 
-def test_an_unknown_connector_is_named_with_those_that_exist():
+def test_unknown_connector_error_lists_the_installed_ones():
     with pytest.raises(LookupError, match=r"'pigeon'.*gateway"):
         registry.load("pigeon")
 
 
-def test_settings_do_not_change_and_allow_no_unknown_key(name):
+def test_settings_are_frozen_and_reject_unknown_keys(name):
     settings_class = registry.load(name).Settings
     assert issubclass(settings_class, ConnectorSettings)
 
@@ -47,7 +47,7 @@ def test_settings_do_not_change_and_allow_no_unknown_key(name):
         setattr(settings, next(iter(MINIMAL_SETTINGS[name])), "other")
 
 
-def test_channels_and_attachment_sources_are_known_ones(name):
+def test_channels_and_attachment_sources_are_valid(name):
     connector_class = registry.load(name)
 
     assert connector_class.channels
@@ -55,7 +55,7 @@ def test_channels_and_attachment_sources_are_known_ones(name):
     assert connector_class.attachment_sources <= set(get_args(AttachmentSource))
 
 
-def test_a_connector_is_made_and_closed_without_touching_the_network(name, monkeypatch):
+def test_connector_opens_no_connection_before_the_first_send(name, monkeypatch):
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("the constructor used the network")
 

@@ -60,7 +60,7 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_installed_package_brings_a_connector_that_delivers(site, provider):
+def test_installed_package_provides_a_working_connector(site, provider):
     provider.answer(202)
     agents = site / "agents.toml"
     agents.write_text(

@@ -29,7 +29,7 @@ AT = datetime(2024, 11, 1, 14, 0, tzinfo=UTC)
 UID = "0190f3c2-0000-7000-8000-000000000001"
 
 
-def test_an_sms_is_read():
+def test_sms_is_parsed():
     assert read_message(SMS, "key") == Inbound(
         key="sms:message-1",
         channel="sms",
@@ -41,7 +41,7 @@ def test_an_sms_is_read():
     )
 
 
-def test_an_mms_is_read():
+def test_mms_is_parsed():
     files = [
         "https://files.example.com/",
         {"url": "http://files.example.com/x", "filename": "cat.png"},
@@ -58,7 +58,7 @@ def test_an_mms_is_read():
     )
 
 
-def test_an_email_is_read_and_its_addresses_are_cleaned():
+def test_email_addresses_are_cleaned():
     assert read_message(EMAIL, "key") == Inbound(
         key="email:message-3",
         channel="email",
@@ -106,7 +106,7 @@ def test_an_email_is_read_and_its_addresses_are_cleaned():
         ({"timestamp": "9999-12-31T23:59:59-23:00"}, {"occurred_at": None}),
     ],
 )
-def test_each_field_finds_its_place(changes: dict[str, Any], expected: dict[str, Any]):
+def test_fields_are_mapped(changes: dict[str, Any], expected: dict[str, Any]):
     message = read_message({**SMS, **changes}, "key")
 
     assert {name: getattr(message, name) for name in expected} == expected
@@ -134,7 +134,7 @@ def test_each_field_finds_its_place(changes: dict[str, Any], expected: dict[str,
         ({"attachments": [{"url": "http://a/", "filename": 1}]}, "filename:"),
     ],
 )
-def test_what_is_no_message_is_malformed(changes: dict[str, Any], says: str):
+def test_invalid_message_is_malformed(changes: dict[str, Any], says: str):
     with pytest.raises(MalformedWebhook, match=says):
         read_message({**SMS, **changes}, "key")
 
@@ -160,13 +160,13 @@ def test_what_is_no_message_is_malformed(changes: dict[str, Any], says: str):
         ("", "unrecognised", False),
     ],
 )
-def test_each_status_has_its_meaning(status: str, kind: str, suppress: bool):
+def test_statuses_are_mapped(status: str, kind: str, suppress: bool):
     receipt = read_report({"id": "m-1", "status": status}, "key")
 
     assert (receipt.key, receipt.kind, receipt.suppress) == ("key", kind, suppress)
 
 
-def test_a_report_is_read():
+def test_report_is_parsed():
     fields = {
         "messageId": "67f2",
         "uid": UID,
@@ -202,7 +202,7 @@ def test_a_report_is_read():
         ({"uid": 7, "id": "a"}, ("a", None)),
     ],
 )
-def test_a_report_names_its_message(fields: dict[str, Any], expected: Any):
+def test_report_identifies_its_message(fields: dict[str, Any], expected: Any):
     receipt = read_report({"status": "sent", **fields}, "key")
 
     assert (receipt.provider_message_id, receipt.message_uid) == expected
@@ -217,7 +217,7 @@ def test_a_report_names_its_message(fields: dict[str, Any], expected: Any):
         ({"status": "sent", "id": None, "uid": "no uuid"}, "is required"),
     ],
 )
-def test_what_is_no_report_is_malformed(fields: dict[str, Any], says: str):
+def test_invalid_report_is_malformed(fields: dict[str, Any], says: str):
     with pytest.raises(MalformedWebhook, match=says):
         read_report(fields, "key")
 
@@ -236,6 +236,6 @@ def test_what_is_no_report_is_malformed(fields: dict[str, Any], says: str):
         b"[" * 99999,
     ],
 )
-def test_a_body_that_is_no_object_is_malformed(body: bytes):
+def test_body_that_is_not_an_object_is_malformed(body: bytes):
     with pytest.raises(MalformedWebhook):
         parse_object(body)

@@ -56,7 +56,7 @@ def signed(body: bytes, *secrets: str, webhook_id: str = "msg_1") -> dict[str, s
     return sign_standard([SecretStr(secret) for secret in secrets], webhook_id, NOW, body)
 
 
-def test_without_a_secret_no_call_is_taken(make):
+def test_no_webhook_is_accepted_without_a_secret(make):
     assert make().webhooks == frozenset()
     assert make(webhook_secrets=[OLD]).webhooks == {"inbound", "status"}
 
@@ -65,7 +65,7 @@ def test_without_a_secret_no_call_is_taken(make):
     ("ours", "theirs"),
     [([OLD], [OLD]), ([NEW, OLD], [OLD]), ([NEW, OLD], [NEW]), ([OLD], [NEW, OLD])],
 )
-def test_a_call_signed_by_standard_webhooks_is_read(make, ours, theirs):
+def test_webhook_signed_by_standard_webhooks_is_accepted(make, ours, theirs):
     connector = make(webhook_secrets=ours)
 
     [message] = connector.receive(call("inbound", MESSAGE, signed(MESSAGE, *theirs))).items
@@ -89,7 +89,7 @@ def test_a_call_signed_by_standard_webhooks_is_read(make, ours, theirs):
         (signed(b"[]", OLD), b"[]", NOW, MalformedWebhook),
     ],
 )
-def test_any_other_call_is_refused_before_it_is_read(make, headers, body, at, error):
+def test_unverified_webhook_is_rejected_before_it_is_parsed(make, headers, body, at, error):
     with pytest.raises(error):
         make(webhook_secrets=[OLD]).receive(call("inbound", body, headers, at))
 
@@ -111,7 +111,7 @@ def digest(algorithm: str, secret: str = SHARED, body: bytes = MESSAGE) -> bytes
         ),
     ],
 )
-def test_a_call_signed_by_an_hmac_of_its_body_is_read(make, scheme, signature):
+def test_webhook_signed_by_hmac_is_accepted(make, scheme, signature):
     connector = make(
         webhook_secrets=["another secret", SHARED],
         webhook_hmac={"header": "X-Hub-Signature", **scheme},
@@ -122,7 +122,7 @@ def test_a_call_signed_by_an_hmac_of_its_body_is_read(make, scheme, signature):
     assert (message.key, message.body) == (hashlib.sha256(MESSAGE).hexdigest(), "Hi")
 
 
-def test_a_recorded_signature_is_verified():
+def test_recorded_signature_is_verified():
     scheme = {"header": "X-Hub-Signature-256", "prefix": "sha256="}
     connector = Gateway(
         Gateway.Settings(url="http://a/", webhook_secrets=["meta_app_secret"], webhook_hmac=scheme)
@@ -151,7 +151,7 @@ def test_a_recorded_signature_is_verified():
         (signed(MESSAGE, OLD), UnsignedWebhook),
     ],
 )
-def test_any_other_hmac_is_refused(make, headers, error):
+def test_any_other_hmac_is_rejected(make, headers, error):
     connector = make(
         webhook_secrets=[SHARED], webhook_hmac={"header": "x-signature", "prefix": "sha256="}
     )
@@ -162,7 +162,7 @@ def test_any_other_hmac_is_refused(make, headers, error):
     assert SHARED not in str(raised.value)
 
 
-def test_the_same_call_has_the_same_key_and_another_has_another(make):
+def test_key_identifies_a_webhook(make):
     connector = make(webhook_secrets=[SHARED], webhook_hmac={"header": "x-signature"})
 
     def key(body: bytes) -> str:
@@ -188,7 +188,7 @@ def test_the_same_call_has_the_same_key_and_another_has_another(make):
         ),
     ],
 )
-def test_bad_settings_are_refused_by_name_without_showing_secrets(make, settings, says):
+def test_invalid_settings_are_named_without_showing_secrets(make, settings, says):
     with pytest.raises(ValidationError, match=says) as raised:
         make(**settings)
 

@@ -100,24 +100,24 @@ def closed_client(make_client: Callable[..., HttpClient]) -> HttpClient:
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_an_inner_address_is_not_public(address: str) -> None:
+def test_internal_address_is_not_public(address: str) -> None:
     assert not guard.is_public(ip_address(address))
 
 
 @pytest.mark.parametrize("address", OUTSIDE)
-def test_an_outer_address_is_public(address: str) -> None:
+def test_public_address_is_public(address: str) -> None:
     assert guard.is_public(ip_address(address))
 
 
 @pytest.mark.parametrize("address", [a for a in INSIDE if ":" not in a])
-def test_a_mapped_address_is_judged_by_what_is_in_it(address, monkeypatch) -> None:
+def test_mapped_address_is_judged_by_the_embedded_address(address, monkeypatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answers(f"::ffff:{address}"))
     with pytest.raises(guard.ForbiddenAddressError):
         guard.resolve("a.example", 80, ())
 
 
 @pytest.mark.parametrize("host", LOOPBACK_SPELLED)
-def test_no_spelling_of_loopback_gets_through(host, provider, closed_client) -> None:
+def test_no_spelling_of_loopback_is_allowed(host, provider, closed_client) -> None:
     with pytest.raises((Misconfigured, Unavailable)) as refused:
         closed_client.request("GET", f"http://{host}:{provider.port}/")
     assert refused.value.code in {"forbidden_address", "name_not_resolved"}
@@ -134,13 +134,15 @@ def test_no_spelling_of_loopback_gets_through(host, provider, closed_client) -> 
         "http://127.0.0.1:{port}?@a.example/",
     ],
 )
-def test_user_information_and_odd_ends_hide_no_host(url, provider, closed_client) -> None:
+def test_user_information_cannot_hide_the_host(url, provider, closed_client) -> None:
     with pytest.raises((Misconfigured, Unavailable)):
         closed_client.request("GET", url.format(port=provider.port))
     assert provider.connections == 0
 
 
-def test_a_redirect_is_not_followed_to_anywhere(provider, start_provider, make_client) -> None:
+def test_redirect_to_an_internal_address_is_not_followed(
+    provider, start_provider, make_client
+) -> None:
     inner = start_provider()
     provider.answer(302, Location=inner.url)
 
@@ -148,7 +150,7 @@ def test_a_redirect_is_not_followed_to_anywhere(provider, start_provider, make_c
     assert inner.connections == 0
 
 
-def test_a_name_that_changes_its_answer_is_asked_once(monkeypatch, closed_client) -> None:
+def test_host_is_resolved_once(monkeypatch, closed_client) -> None:
     told = iter([answers("93.184.216.34"), answers("127.0.0.1")])
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: next(told))
     reached = []
@@ -164,15 +166,13 @@ def test_a_name_that_changes_its_answer_is_asked_once(monkeypatch, closed_client
     assert reached == [("93.184.216.34", 80)]
 
 
-def test_of_several_addresses_only_permitted_ones_are_tried(monkeypatch) -> None:
+def test_only_permitted_addresses_of_a_host_are_tried(monkeypatch) -> None:
     everything = answers("10.0.0.1", "93.184.216.34", "::1", "1.1.1.1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: everything)
     assert guard.resolve("a.example", 80, ()) == ["93.184.216.34", "1.1.1.1"]
 
 
-def test_the_next_address_is_tried_where_one_does_not_answer(
-    provider, monkeypatch, make_client
-) -> None:
+def test_next_address_is_tried_if_one_does_not_respond(provider, monkeypatch, make_client) -> None:
     both = answers("::1", "127.0.0.1")  # the server listens on the second only
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: both)
     monkeypatch.setattr(guard, "resolve", lambda *a: ["::1", "127.0.0.1"])
@@ -199,7 +199,7 @@ def test_the_next_address_is_tried_where_one_does_not_answer(
         (["127.0.0.2/32"], False),
     ],
 )
-def test_a_named_network_is_allowed(networks, reachable, provider, make_client) -> None:
+def test_configured_network_is_allowed(networks, reachable, provider, make_client) -> None:
     client = make_client(allow_networks=networks)
     if reachable:
         assert client.request("GET", provider.url).status == 200
@@ -210,6 +210,6 @@ def test_a_named_network_is_allowed(networks, reachable, provider, make_client) 
 
 
 @pytest.mark.parametrize("networks", ["loopback", ["everything"], ["10.0.0.1/8"], [""], 7])
-def test_what_is_no_network_is_an_error_of_the_settings(networks) -> None:
+def test_invalid_network_is_rejected_by_the_settings(networks) -> None:
     with pytest.raises(ValidationError, match="allow_networks"):
         HttpSettings(allow_networks=networks)

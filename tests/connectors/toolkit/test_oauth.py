@@ -143,7 +143,7 @@ def test_errors_of_the_endpoint_are_classified():
     assert not failures
 
 
-def test_no_secret_is_in_an_error(make_source, provider):
+def test_errors_contain_no_secrets(make_source, provider):
     pair = f"{quote_plus('relay:client')}:{quote_plus(SECRET)}"
     quoted = f"wrong: {SECRET} Basic {base64.b64encode(pair.encode()).decode()}"
     provider.answer(401, json.dumps({"error": SECRET, "error_description": quoted}).encode())

@@ -40,7 +40,7 @@ NOW = datetime.fromtimestamp(TIMESTAMP, UTC)
 @pytest.mark.parametrize(
     ("secrets", "webhook_id", "seconds", "body", "signature"), [REFERENCE, ROTATION]
 )
-def test_a_call_is_signed_with_each_secret(secrets, webhook_id, seconds, body, signature):
+def test_request_is_signed_with_each_secret(secrets, webhook_id, seconds, body, signature):
     at = datetime.fromtimestamp(seconds + 0.9, UTC)
 
     assert sign_standard(secrets, webhook_id, at, body) == {
@@ -67,7 +67,7 @@ def headers(**changes: str) -> dict[str, str]:
         ((OLD,), f"v1,AAAA v1a,AAAA v9,ё {SIGNATURE}"),
     ],
 )
-def test_one_signature_by_one_of_the_secrets_is_enough(secrets, signature):
+def test_one_valid_signature_is_enough(secrets, signature):
     assert verify_standard(secrets, headers(signature=signature), BODY, NOW) == ID
 
 
@@ -88,12 +88,12 @@ def test_one_signature_by_one_of_the_secrets_is_enough(secrets, signature):
         ((OLD,), {"signature": SIGNATURE.removeprefix("v1,")}, BODY),
     ],
 )
-def test_any_other_call_is_forged(secrets, changes, body):
+def test_any_other_request_is_unverified(secrets, changes, body):
     with pytest.raises(UnverifiedWebhook):
         verify_standard(secrets, headers(**changes), body, NOW)
 
 
-def test_the_id_may_not_take_up_what_belongs_to_the_rest():
+def test_id_must_not_contain_a_full_stop():
     signed = sign_standard((OLD,), "a", NOW, b"5.x")
     moved = {**signed, "webhook-id": f"a.{TIMESTAMP}", "webhook-timestamp": "5"}
 
@@ -102,7 +102,7 @@ def test_the_id_may_not_take_up_what_belongs_to_the_rest():
 
 
 @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-def test_without_its_headers_a_call_is_unsigned(missing):
+def test_request_without_signature_headers_is_unsigned(missing):
     given = headers()
     del given[missing]
 
@@ -113,7 +113,7 @@ def test_without_its_headers_a_call_is_unsigned(missing):
 @pytest.mark.parametrize(
     ("seconds", "fresh"), [(300, True), (301, False), (-300, True), (-301, False)]
 )
-def test_a_call_is_taken_within_five_minutes(seconds, fresh):
+def test_request_is_accepted_within_five_minutes(seconds, fresh):
     now = NOW + timedelta(seconds=seconds)
 
     if fresh:
@@ -138,7 +138,7 @@ def test_a_call_is_taken_within_five_minutes(seconds, fresh):
         (["whsec_" + "A" * 32] * 3, False),
     ],
 )
-def test_secrets_are_keys_of_24_to_64_bytes_and_two_at_most(secrets, taken):
+def test_secrets_have_24_to_64_bytes_and_are_at_most_two(secrets, taken):
     adapter = TypeAdapter(StandardSecrets)
 
     if taken:

@@ -27,7 +27,7 @@ SECRET_PATH = "/bot-secret-token/+12015550123"
         ({}, None, b""),
     ],
 )
-def test_a_body_goes_out_as_bytes_as_json_or_as_a_form(client, provider, given, content_type, body):
+def test_body_is_sent_as_bytes_json_or_form(client, provider, given, content_type, body):
     client.request("POST", provider.url, headers={"X-Own": "yes"}, **given)
 
     [received] = provider.received
@@ -36,7 +36,7 @@ def test_a_body_goes_out_as_bytes_as_json_or_as_a_form(client, provider, given, 
     assert received.headers["X-Own"] == "yes"
 
 
-def test_a_reply_comes_back_whole_whatever_its_status(client, provider):
+def test_response_is_returned_whatever_its_status(client, provider):
     provider.answer(418, '{"tea": "зелёный"}'.encode(), X_Pot="short")
 
     response = client.request("GET", provider.url)
@@ -46,14 +46,14 @@ def test_a_reply_comes_back_whole_whatever_its_status(client, provider):
     assert not response.truncated
 
 
-def test_a_redirect_is_returned_and_not_followed(client, provider):
+def test_redirect_is_returned_not_followed(client, provider):
     provider.answer(307, b"", Location=f"{provider.url}/elsewhere")
 
     assert client.request("POST", provider.url, body=b"x").status == 307
     assert len(provider.received) == 1
 
 
-def test_a_body_longer_than_the_limit_is_cut_off_and_says_so(make_client, provider):
+def test_body_beyond_the_limit_is_truncated_and_marked(make_client, provider):
     client = make_client(response_limit_bytes=10)
     provider.answer(200, b"0123456789")
     assert not client.request("GET", provider.url).truncated
@@ -64,14 +64,14 @@ def test_a_body_longer_than_the_limit_is_cut_off_and_says_so(make_client, provid
     assert (response.body, response.truncated) == (b"0123456789", True)
 
 
-def test_an_endless_body_is_read_no_further_than_the_limit(make_client, provider):
+def test_endless_body_is_read_up_to_the_limit(make_client, provider):
     client = make_client(response_limit_bytes=10)
     provider.trickle(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n0123456789a", b"", b"")
 
     assert client.request("GET", provider.url).truncated
 
 
-def test_no_cookie_of_the_provider_is_sent_back(client, provider):
+def test_cookies_are_not_sent_back(client, provider):
     provider.answer(200, b"", Set_Cookie="session=1")
 
     client.request("GET", provider.url)
@@ -80,7 +80,7 @@ def test_no_cookie_of_the_provider_is_sent_back(client, provider):
     assert provider.received[1].headers["Cookie"] is None
 
 
-def test_proxies_and_passwords_of_the_environment_are_not_used(
+def test_proxies_and_netrc_of_the_environment_are_ignored(
     client, provider, monkeypatch, tmp_path: Path
 ):
     netrc = tmp_path / "netrc"
@@ -153,7 +153,9 @@ BROKEN_OFF_CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n
     ],
 )
 @pytest.mark.parametrize("reused", [False, True], ids=["new connection", "reused connection"])
-def test_a_request_without_a_complete_reply_is_uncertain(client, provider, misbehave, code, reused):
+def test_request_without_a_complete_response_is_uncertain(
+    client, provider, misbehave, code, reused
+):
     if reused:
         client.request("POST", provider.url, json={})
     misbehave(provider)
@@ -166,9 +168,7 @@ def test_a_request_without_a_complete_reply_is_uncertain(client, provider, misbe
     assert not [word for word in ("secret", "2015550123", "4711") if word in str(raised.value)]
 
 
-def test_a_provider_silent_for_longer_than_the_read_limit_is_given_up_before_the_total(
-    make_client, provider
-):
+def test_read_timeout_applies_before_the_total_timeout(make_client, provider):
     answer = provider.behave
 
     def answer_after_two_seconds(handler: Any) -> None:
@@ -181,7 +181,7 @@ def test_a_provider_silent_for_longer_than_the_read_limit_is_given_up_before_the
         make_client(total_timeout_seconds=30).request("POST", provider.url, json={})
 
 
-def test_a_provider_that_stops_reading_a_long_body_is_uncertain(client):
+def test_provider_that_stops_reading_the_body_is_uncertain(client):
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with pytest.raises(Uncertain, match="timed_out"):
@@ -189,7 +189,7 @@ def test_a_provider_that_stops_reading_a_long_body_is_uncertain(client):
 
 
 @pytest.mark.parametrize("then_close", [True, False])
-def test_an_error_status_counts_even_where_its_body_breaks_off(client, provider, then_close):
+def test_error_status_counts_even_if_the_body_breaks_off(client, provider, then_close):
     provider.send(
         b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 9\r\n\r\nhalf",
         then_close=then_close,
@@ -216,6 +216,6 @@ def test_an_error_status_counts_even_where_its_body_breaks_off(client, provider,
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_limits_that_make_no_sense_are_refused_by_name(settings, key):
+def test_invalid_limits_are_rejected_by_name(settings, key):
     with pytest.raises(ValidationError, match=key):
         HttpSettings(**settings)

@@ -22,7 +22,7 @@ SECRET_PATH = "/bot-secret-token/+12015550123"
 # --- connections
 
 
-def test_a_connection_is_used_again(client, provider):
+def test_connection_is_reused(client, provider):
     for _ in range(5):
         client.request("POST", provider.url, json={})
 
@@ -37,7 +37,7 @@ def _idle_socket(client: HttpClient) -> socket.socket:
     return idle
 
 
-def test_a_connection_that_the_provider_has_closed_is_not_used_again(client, provider):
+def test_closed_connection_is_not_reused(client, provider):
     provider.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", then_close=True)
 
     for _ in range(5):
@@ -47,7 +47,7 @@ def test_a_connection_that_the_provider_has_closed_is_not_used_again(client, pro
     assert (provider.connections, len(provider.received)) == (5, 5)
 
 
-def test_a_connection_that_was_idle_for_long_is_not_used_again(client, provider, monkeypatch):
+def test_idle_connection_is_not_reused(client, provider, monkeypatch):
     monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", 0)
 
     for _ in range(3):
@@ -56,7 +56,7 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(client, provider,
     assert provider.connections == 3
 
 
-def test_a_connection_with_a_half_read_reply_is_not_used_again(make_client, provider):
+def test_connection_with_an_unread_response_is_not_reused(make_client, provider):
     client = make_client(response_limit_bytes=10)
     provider.answer(200, b"x" * 100_000)
 
@@ -66,9 +66,7 @@ def test_a_connection_with_a_half_read_reply_is_not_used_again(make_client, prov
     assert provider.connections == 3
 
 
-def test_a_thousand_messages_open_no_more_connections_than_there_are_threads(
-    make_client, provider, monkeypatch
-):
+def test_many_messages_open_no_more_connections_than_threads(make_client, provider, monkeypatch):
     monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", 60)
     client = make_client(
         connect_timeout_seconds=30, read_timeout_seconds=30, total_timeout_seconds=30
@@ -87,7 +85,7 @@ def test_a_thousand_messages_open_no_more_connections_than_there_are_threads(
     assert provider.connections <= 8
 
 
-def test_as_many_threads_send_at_once_as_the_pool_holds(make_client, provider):
+def test_pool_serves_as_many_threads_as_its_size(make_client, provider):
     client = make_client(
         connect_timeout_seconds=30, read_timeout_seconds=30, total_timeout_seconds=30
     )
@@ -134,7 +132,7 @@ def _unknown_name(monkeypatch) -> str:
     ("address", "code"),
     [(_refused, "connection_refused"), (_unknown_name, "name_not_resolved")],
 )
-def test_a_provider_that_cannot_be_reached_is_unavailable(client, monkeypatch, address, code):
+def test_unreachable_provider_is_unavailable(client, monkeypatch, address, code):
     with pytest.raises(Unavailable) as raised:
         client.request("POST", address(monkeypatch) + SECRET_PATH, json={})
 
@@ -142,7 +140,7 @@ def test_a_provider_that_cannot_be_reached_is_unavailable(client, monkeypatch, a
     assert not [word for word in ("secret", "2015550123") if word in str(raised.value)]
 
 
-def test_a_provider_that_accepts_no_connection_in_time_is_unavailable(client):
+def test_connect_timeout_is_unavailable(client):
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
         socket.create_connection(full.getsockname()),
@@ -151,7 +149,7 @@ def test_a_provider_that_accepts_no_connection_in_time_is_unavailable(client):
         client.request("POST", f"http://127.0.0.1:{full.getsockname()[1]}", json={})
 
 
-def test_nothing_is_sent_once_the_lookup_has_used_up_the_time(make_client, provider, monkeypatch):
+def test_nothing_is_sent_if_name_resolution_used_up_the_time(make_client, provider, monkeypatch):
     client = make_client(
         connect_timeout_seconds=0.001, read_timeout_seconds=0.001, total_timeout_seconds=0.001
     )
@@ -168,9 +166,7 @@ def test_nothing_is_sent_once_the_lookup_has_used_up_the_time(make_client, provi
     assert provider.received == []
 
 
-def test_a_request_that_a_dying_connection_did_not_take_is_unavailable(
-    client, provider, monkeypatch
-):
+def test_request_on_a_broken_connection_is_unavailable(client, provider, monkeypatch):
     provider.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", then_close=True)
     client.request("POST", provider.url, json={})
     idle = _idle_socket(client)
@@ -183,13 +179,13 @@ def test_a_request_that_a_dying_connection_did_not_take_is_unavailable(
     assert len(provider.received) == 1
 
 
-def test_a_provider_that_speaks_no_tls_is_unavailable(client, provider):
+def test_provider_without_tls_is_unavailable(client, provider):
     with pytest.raises(Unavailable, match="tls_failed"):
         client.request("POST", provider.url.replace("http:", "https:") + SECRET_PATH, json={})
     assert provider.received == []
 
 
-def test_a_provider_that_hangs_in_the_tls_handshake_is_unavailable(client):
+def test_hanging_tls_handshake_is_unavailable(client):
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(Unavailable, match="timed_out"),
@@ -236,13 +232,13 @@ def tls_provider(start_provider, certificate):
     return start_provider(context)
 
 
-def test_a_certificate_that_cannot_be_verified_makes_the_provider_unavailable(client, tls_provider):
+def test_unverifiable_certificate_is_unavailable(client, tls_provider):
     with pytest.raises(Unavailable, match=r"tls_failed.*certificate verify failed"):
         client.request("POST", tls_provider.url, json={"secret": 1})
     assert tls_provider.received == []
 
 
-def test_a_certificate_for_another_host_makes_the_provider_unavailable(
+def test_certificate_for_another_host_is_unavailable(
     client, tls_provider, certificate, monkeypatch
 ):
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
@@ -252,7 +248,7 @@ def test_a_certificate_for_another_host_makes_the_provider_unavailable(
     assert tls_provider.received == []
 
 
-def test_limits_and_reuse_hold_over_tls(make_client, tls_provider, certificate, monkeypatch):
+def test_limits_and_reuse_apply_over_tls(make_client, tls_provider, certificate, monkeypatch):
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
     client = make_client(connect_timeout_seconds=5, total_timeout_seconds=5)
 

@@ -41,7 +41,7 @@ NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
         (999, Rejected),
     ],
 )
-def test_each_status_without_success_stands_for_one_outcome(status, outcome):
+def test_error_statuses_are_classified(status, outcome):
     error = response_error(Response(status, {}, b"why"))
 
     assert type(error) is outcome
@@ -50,7 +50,7 @@ def test_each_status_without_success_stands_for_one_outcome(status, outcome):
 
 
 @pytest.mark.parametrize(("status", "wait"), [(429, 7), (503, 7), (500, 7), (400, None)])
-def test_only_what_may_be_tried_again_says_when(status, wait):
+def test_only_unavailable_errors_carry_a_wait(status, wait):
     error = response_error(Response(status, {"Retry-After": "7"}))
 
     expected = timedelta(seconds=wait) if wait else None
@@ -81,7 +81,7 @@ def test_only_what_may_be_tried_again_says_when(status, wait):
         ("Fri, 31 Dec 9999 23:59:59 GMT", 86400),
     ],
 )
-def test_retry_after_is_read_as_seconds_or_date_and_kept_within_a_day(header, seconds):
+def test_retry_after_is_parsed_and_bounded(header, seconds):
     expected = None if seconds is None else timedelta(seconds=seconds)
 
     assert parse_retry_after(header, NOW) == expected
@@ -109,7 +109,7 @@ def test_retry_after_is_read_as_seconds_or_date_and_kept_within_a_day(header, se
         ("short", ["a very long text " * 1_000_000], "short"),
     ],
 )
-def test_an_excerpt_is_short_and_printable_and_hides_what_it_must(text, hide, shown):
+def test_excerpt_is_short_printable_and_redacted(text, hide, shown):
     assert excerpt(text, hide) == shown
 
 
@@ -125,7 +125,7 @@ def test_an_excerpt_is_short_and_printable_and_hides_what_it_must(text, hide, sh
         ("text/plain", b"a\x00b", "a\ufffdb"),
     ],
 )
-def test_any_body_has_a_text_that_can_be_stored(content_type, body, text):
+def test_any_body_is_decoded_to_storable_text(content_type, body, text):
     headers = {} if content_type is None else {"Content-Type": content_type}
 
     response = Response(200, headers, body)
@@ -135,6 +135,6 @@ def test_any_body_has_a_text_that_can_be_stored(content_type, body, text):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000], ids=["", "{", "ff", "deep"])
-def test_a_body_that_is_no_json_is_a_value_error(body):
+def test_body_that_is_not_json_raises_value_error(body):
     with pytest.raises(ValueError, match=r".*"):
         Response(200, {}, body).json()

@@ -37,7 +37,7 @@ def multipart(*parts: bytes, kind: bytes = b"mixed") -> bytes:
     )
 
 
-def test_a_letter_is_read_whole() -> None:
+def test_message_is_parsed_completely() -> None:
     read = letter(
         with_headers(
             "Subject: Re: Your order",
@@ -68,7 +68,7 @@ def test_a_letter_is_read_whole() -> None:
     assert read.metadata == {}
 
 
-def test_a_mail_is_known_by_its_message_id_and_its_recipient_else_by_its_content() -> None:
+def test_mail_is_identified_by_message_id_and_recipient_or_by_content() -> None:
     here = letter(HEAD + b"\nHello", envelope_recipient="a@shop.example").key
     assert (
         letter(b"Received: x\n" + HEAD + b"\nHello", envelope_recipient="a@shop.example").key
@@ -97,7 +97,9 @@ def test_a_mail_is_known_by_its_message_id_and_its_recipient_else_by_its_content
         ("", {"envelope_sender": ""}, "unknown", "unknown"),
     ],
 )
-def test_who_wrote_to_whom(headers: str, envelope: Any, sender: str, recipient: str) -> None:
+def test_sender_and_recipient_are_parsed(
+    headers: str, envelope: Any, sender: str, recipient: str
+) -> None:
     read = letter(headers.encode() + b"\nHi", **envelope)
     assert (read.sender, read.recipient) == (sender, recipient)
 
@@ -122,11 +124,11 @@ def test_who_wrote_to_whom(headers: str, envelope: Any, sender: str, recipient: 
         (["Return-Path: <>"], {"envelope_sender": "ann@example.com"}, False),
     ],
 )
-def test_what_no_person_wrote_is_marked(headers: Any, envelope: Any, automatic: bool) -> None:
+def test_automatic_mail_is_marked(headers: Any, envelope: Any, automatic: bool) -> None:
     assert letter(with_headers(*headers), **envelope).automatic == automatic
 
 
-def test_an_automatic_reply_to_a_return_path_answers_its_message() -> None:
+def test_automatic_reply_to_a_return_path_belongs_to_its_message() -> None:
     read = letter(
         with_headers("Auto-Submitted: auto-replied", "Return-Path: <>"),
         envelope_recipient=f"bounces+{UID.upper()}@shop.example",
@@ -160,7 +162,7 @@ def test_an_automatic_reply_to_a_return_path_answers_its_message() -> None:
         ("multipart/mixed; boundary=never", b"a", "a"),
     ],
 )
-def test_a_text_is_read_whatever_its_charset_is_called(
+def test_text_is_decoded_whatever_its_charset_is_called(
     content_type: str, content: bytes, text: str
 ) -> None:
     head = HEAD + f"Content-Type: {content_type}\n".encode()
@@ -182,9 +184,7 @@ def test_a_text_is_read_whatever_its_charset_is_called(
         ("8bit ", "Grüße".encode(), "Grüße"),
     ],
 )
-def test_a_text_is_read_however_badly_it_is_encoded(
-    encoding: str, content: bytes, text: str
-) -> None:
+def test_badly_encoded_text_is_decoded(encoding: str, content: bytes, text: str) -> None:
     head = HEAD + f"Content-Transfer-Encoding: {encoding}\n".encode()
     assert letter(head + b"Content-Type: text/plain; charset=utf-8\n\n" + content).body == text
 
@@ -207,7 +207,7 @@ def test_a_text_is_read_however_badly_it_is_encoded(
         ("X: y", None),
     ],
 )
-def test_a_subject_is_read_in_any_shape(line: str | bytes, subject: str | None) -> None:
+def test_subject_is_decoded_in_any_form(line: str | bytes, subject: str | None) -> None:
     assert letter(with_headers(line)).subject == subject
 
 
@@ -223,7 +223,7 @@ def test_a_subject_is_read_in_any_shape(line: str | bytes, subject: str | None) 
         ("", None),
     ],
 )
-def test_a_date_is_read_or_there_is_none(date: str, moment: datetime | None) -> None:
+def test_date_is_parsed_or_none(date: str, moment: datetime | None) -> None:
     assert letter(with_headers(f"Date: {date}")).occurred_at == moment
 
 
@@ -265,7 +265,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
         (multipart(kind=b"mixed"), "", None, []),
     ],
 )
-def test_parts_become_text_html_and_files(body: bytes, text: str, html: Any, files: Any) -> None:
+def test_parts_become_text_html_and_attachments(
+    body: bytes, text: str, html: Any, files: Any
+) -> None:
     read = letter(HEAD + body)
     assert (read.body, read.html) == (text, html)
     assert [(one.name, one.content_type, one.content) for one in read.attachments] == files
@@ -288,7 +290,7 @@ def test_parts_become_text_html_and_files(body: bytes, text: str, html: Any, fil
         ("x=y", "attachment-1.pdf"),
     ],
 )
-def test_a_file_has_a_name_that_harms_nobody(parameters: str, name: str | None) -> None:
+def test_attachment_name_is_safe(parameters: str, name: str | None) -> None:
     part = f"Content-Type: application/pdf\nContent-Disposition: attachment; {parameters}\n\nx"
     read = letter(HEAD + multipart(TEXT, part.encode()))
     [file] = read.attachments
@@ -316,7 +318,7 @@ def nested(depth: int, kind: bytes) -> bytes:
     ],
     ids=["mails in mails", "parts in parts", "many lines in many parts", "a huge number"],
 )
-def test_what_is_made_to_break_the_reader_is_kept_as_a_file(content: bytes) -> None:
+def test_unparsable_mail_is_kept_as_an_attachment(content: bytes) -> None:
     read = letter(content, envelope_sender="a@x", envelope_recipient="b@y")
     assert (read.sender, read.recipient, read.body) == ("a@x", "b@y", "")
     [file] = read.attachments
@@ -329,7 +331,7 @@ def test_what_is_made_to_break_the_reader_is_kept_as_a_file(content: bytes) -> N
     assert letter(content, envelope_recipient="b@y").key == read.key
 
 
-def test_parts_in_parts_as_deep_as_any_mail_needs_are_read() -> None:
+def test_nested_parts_are_parsed() -> None:
     assert letter(HEAD + nested(50, b"multipart")).body.startswith("Hello")
 
 
@@ -343,7 +345,7 @@ def test_parts_in_parts_as_deep_as_any_mail_needs_are_read() -> None:
         b"Message-ID: <" + b"a" * 100_000 + b"@x>",
     ],
 )
-def test_no_header_is_too_long(headers: bytes) -> None:
+def test_headers_are_folded(headers: bytes) -> None:
     read = letter(b"From: ann@example.com\n" + headers + b"\n\nHello", envelope_recipient="b@y")
     assert len(read.recipient) < 400
     assert read.provider_message_id is None
@@ -369,7 +371,9 @@ FRAGMENTS = st.sampled_from(
     st.none() | st.text(max_size=20),
     st.none() | st.text(max_size=20),
 )
-def test_any_octets_are_read_and_never_raise(content: bytes, sender: Any, recipient: Any) -> None:
+def test_any_bytes_are_parsed_without_an_exception(
+    content: bytes, sender: Any, recipient: Any
+) -> None:
     items = read_mail(content, envelope_sender=sender, envelope_recipient=recipient)
     assert items
     for item in items:
@@ -378,7 +382,7 @@ def test_any_octets_are_read_and_never_raise(content: bytes, sender: Any, recipi
 
 
 @given(st.sampled_from(RECORDED), st.data())
-def test_a_damaged_report_is_read_and_never_raises(content: bytes, data: st.DataObject) -> None:
+def test_damaged_report_never_raises(content: bytes, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(content)))
     end = data.draw(st.integers(start, len(content)))
     assert read_mail(content[:start] + data.draw(st.binary(max_size=9)) + content[end:])

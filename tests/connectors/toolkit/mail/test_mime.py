@@ -39,7 +39,7 @@ def header_names(mail: Mail) -> list[str]:
     return [line.partition(":")[0] for line in head.split("\r\n") if not line.startswith(" ")]
 
 
-def test_the_headers_say_who_what_and_when() -> None:
+def test_headers_are_complete() -> None:
     mail = mail_of(
         sender="Shop <shop@example.org>",
         cc=("Bob <bob@example.com>", "cy@example.com"),
@@ -70,7 +70,7 @@ def test_the_headers_say_who_what_and_when() -> None:
     ]  # fmt: skip
 
 
-def test_the_message_names_its_sender_or_else_the_agent_does() -> None:
+def test_sender_is_that_of_the_message_or_of_the_agent() -> None:
     own = mail_of(sender="Shop <shop@example.org>", subject="x")
     assert (own.sender, own.message_id) == ("shop@example.org", "<018f-1@example.org>")
     message = OutboundMessage(
@@ -93,7 +93,7 @@ def test_the_message_names_its_sender_or_else_the_agent_does() -> None:
     ],
 )
 @pytest.mark.parametrize("attached", [0, 2])
-def test_text_html_and_files_find_their_places(
+def test_text_html_and_attachments_are_structured(
     body: str, html: str | None, structure: list[str], attached: int
 ) -> None:
     files = tuple(Attachment(f"{n}.pdf", "application/pdf", b"%PDF\r\n\0") for n in range(attached))
@@ -124,7 +124,7 @@ def test_text_html_and_files_find_their_places(
         ("я" * 300 + ".pdf", "я" * 146 + ".pdf"),
     ],
 )
-def test_a_file_name_is_only_a_name(name: str, shown: str) -> None:
+def test_attachment_name_contains_no_path(name: str, shown: str) -> None:
     mail = mail_of(attachments=(Attachment(name, "application/pdf", b"x"),))
     assert [part.get_filename() for part in parsed(mail).iter_attachments()] == [shown]
     assert mail.content.isascii()
@@ -142,7 +142,7 @@ def test_a_file_name_is_only_a_name(name: str, shown: str) -> None:
         ("", "application/octet-stream"),
     ],
 )
-def test_a_file_has_a_sound_type(content_type: str, shown: str) -> None:
+def test_attachment_has_a_valid_media_type(content_type: str, shown: str) -> None:
     mail = mail_of(attachments=(Attachment("x", content_type, b"x"),))
     [part] = parsed(mail).iter_attachments()
     assert part.get_content_type() == shown
@@ -150,7 +150,7 @@ def test_a_file_has_a_sound_type(content_type: str, shown: str) -> None:
     assert part.get_param("charset") == ("utf-16" if "utf-16" in content_type else None)
 
 
-def test_a_file_without_content_is_refused() -> None:
+def test_attachment_without_content_is_rejected() -> None:
     with pytest.raises(Rejected):
         mail_of(attachments=(Attachment("x", "image/png", url="https://example.com/x"),))
 
@@ -170,12 +170,12 @@ HIDDEN = "=?utf-8?q?x=0D=0ABcc:_evil=40example.net?="
         {"uid": "x>\r\nBcc: evil@example.net"},
     ],
 )
-def test_no_value_begins_another_header(fields: Any) -> None:
+def test_no_value_can_start_another_header(fields: Any) -> None:
     with pytest.raises(Rejected):
         mail_of(**{"body": "Hi", **fields})
 
 
-def test_an_encoded_word_within_quotes_is_text() -> None:
+def test_encoded_word_in_quotes_is_plain_text() -> None:
     mail = mail_of(cc=(f'"{HIDDEN}" <a@example.org>',), body="Hi")
     assert header_names(mail)[:5] == ["From", "To", "Cc", "Date", "Message-ID"]
 
@@ -187,17 +187,17 @@ def test_an_encoded_word_within_quotes_is_text() -> None:
         "content-transfer-encoding", "X A", "X:", "", "X\r\nBcc", "Ü",
     ],
 )  # fmt: skip
-def test_some_headers_are_not_for_the_message_to_set(name: str) -> None:
+def test_reserved_headers_are_rejected(name: str) -> None:
     with pytest.raises(Rejected):
         mail_of(headers={name: "evil@example.net"})
 
 
-def test_a_header_is_not_given_twice() -> None:
+def test_no_header_is_written_twice() -> None:
     with pytest.raises(Rejected):
         mail_of(subject="one", headers={"Subject": "two"})
 
 
-def test_a_long_word_stays_readable() -> None:
+def test_long_word_stays_readable() -> None:
     link = "<https://example.org/unsubscribe?token=" + "x" * 200 + ">"
     ids = " ".join(f"<{'a' * 60}{n}@example.com>" for n in range(3))
     mail = mail_of(headers={"List-Unsubscribe": link, "References": ids}, subject="word " * 60)
@@ -215,7 +215,7 @@ def test_a_long_word_stays_readable() -> None:
     st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=90),
     st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=90),
 )
-def test_any_subject_and_name_arrive_as_they_were(word: str, rest: str) -> None:
+def test_any_subject_and_name_survive_encoding(word: str, rest: str) -> None:
     # What already looks encoded is decoded on its way, by design of RFC 2047.
     subject = f"{word} {' '.join(rest.split())}".strip().replace("=?", "")
     name = re.sub(r"([\\\"])", r"\\\1", subject)
@@ -228,7 +228,7 @@ def test_any_subject_and_name_arrive_as_they_were(word: str, rest: str) -> None:
     assert header_names(mail)[:5] == ["From", "To", "Subject", "Date", "Message-ID"]
 
 
-def test_no_space_is_lost_where_a_long_text_is_folded() -> None:
+def test_folding_loses_no_space() -> None:
     text = "þõJ पन्ह पन्ह त्र र्च कृकृ ड्ड न्हृे إلا بسم الله"
     mail = mail_of(sender=f"{text} <shop@example.org>", subject=text)
     assert parsed(mail)["Subject"] == text
@@ -238,7 +238,7 @@ def test_no_space_is_lost_where_a_long_text_is_folded() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_becomes_7_bit_lines_that_a_server_takes(text: str) -> None:
+def test_any_text_becomes_valid_7_bit_lines(text: str) -> None:
     mail = mail_of(body=text, html=text)
     assert mail.content.isascii()
     assert max(map(len, mail.content.split(b"\r\n"))) <= 998
@@ -255,7 +255,7 @@ def test_any_text_becomes_7_bit_lines_that_a_server_takes(text: str) -> None:
         ("Ännchen <ä@Bücher.example>", "Ännchen", "ä@xn--bcher-kva.example"),
     ],
 )
-def test_a_mailbox_is_a_name_and_an_address(text: str, name: str, address: str) -> None:
+def test_mailbox_is_parsed_into_name_and_address(text: str, name: str, address: str) -> None:
     found = parse_mailbox(text)
     assert (found.display_name, found.addr_spec) == (name, address)
 
@@ -267,7 +267,7 @@ def raw(text: str, **fields: Any) -> Mail:
     return mail_of(payload={"mime": text}, **fields)
 
 
-def test_a_raw_mail_is_sent_as_it_is() -> None:
+def test_raw_mail_is_sent_unchanged() -> None:
     text = (
         "Subject:  odd   spacing\n"
         "From: =?UTF-8?B?0JzQsNCz?=\r\n\t<shop@example.org>\r"
@@ -287,7 +287,7 @@ def test_a_raw_mail_is_sent_as_it_is() -> None:
     assert (mail.sender, list(mail.recipients)) == ("shop@example.org", ["ann@example.com"])
 
 
-def test_a_raw_mail_gets_what_it_lacks_and_loses_bcc() -> None:
+def test_raw_mail_gets_missing_headers_and_loses_bcc() -> None:
     mail = raw(
         "\nFrom: a@example.org\nbcc: x@example.com,\n y@example.com\nTo: b@example.com\n\nHi"
     )
@@ -317,22 +317,22 @@ def test_a_raw_mail_gets_what_it_lacks_and_loses_bcc() -> None:
         "From: a@example.org\n\nHi",
     ],
 )
-def test_what_is_no_raw_mail_is_refused(payload: Any) -> None:
+def test_invalid_raw_mail_is_rejected(payload: Any) -> None:
     with pytest.raises(Rejected):
         mail_of(payload=payload)
 
 
-def test_a_raw_mail_comes_without_files() -> None:
+def test_raw_mail_excludes_attachments() -> None:
     with pytest.raises(Rejected):
         raw("From: a@example.org\n\nHi", attachments=(Attachment("x", "image/png", b"x"),))
 
 
-def test_a_raw_header_in_utf_8_needs_smtputf8() -> None:
+def test_raw_utf8_header_needs_smtputf8() -> None:
     assert raw("From: a@example.org\nSubject: Grüße\n\nHi").smtputf8
     assert not raw("From: a@example.org\nSubject: x\n\nGrüße").smtputf8
 
 
-def test_8_bit_parts_are_converted_and_all_else_is_kept() -> None:
+def test_8_bit_parts_are_converted_and_everything_else_is_unchanged() -> None:
     text = (
         "From: a@example.org\r\n"
         "List-Unsubscribe: <https://example.org/" + "x" * 200 + ">\r\n"

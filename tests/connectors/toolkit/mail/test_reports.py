@@ -57,7 +57,7 @@ def receipts(content: bytes, **envelope: Any) -> list[Receipt]:
         ("yahoo-complaint", [("complained", None, "abuse", True)]),
     ],
 )
-def test_a_report_says_what_became_of_our_message(name: str, said: Any, ends: bytes) -> None:
+def test_report_yields_the_receipt_of_its_message(name: str, said: Any, ends: bytes) -> None:
     found = receipts(bounce(name).replace(b"\n", ends))
     assert [(one.kind, one.recipient, one.code, one.suppress) for one in found] == said
     assert {one.message_uid for one in found} == {UID}
@@ -65,18 +65,18 @@ def test_a_report_says_what_became_of_our_message(name: str, said: Any, ends: by
     assert all(one.occurred_at and one.occurred_at.tzinfo for one in found)
 
 
-def test_every_recorded_report_is_read() -> None:
+def test_recorded_reports_are_parsed() -> None:
     assert all(receipts(file.read_bytes()) for file in BOUNCES.iterdir())
 
 
-def test_a_repeated_report_is_the_same_and_its_recipients_are_told_apart() -> None:
+def test_repeated_report_has_the_same_keys_one_for_each_recipient() -> None:
     first, again = (receipts(bounce("sendmail-several")) for _ in range(2))
     other = receipts(bounce("sendmail-several"), envelope_recipient="other@shop.example")
     assert [one.key for one in first] == [one.key for one in again]
     assert len({one.key for one in [*first, *other]}) == 10
 
 
-def test_a_report_is_kept_with_its_fields_and_its_moment() -> None:
+def test_report_keeps_its_fields_and_timestamp() -> None:
     [ann, *_] = receipts(bounce("sendmail-several"))
     assert ann.occurred_at == datetime(2026, 11, 22, 6, 0, 9, tzinfo=UTC)
     assert ann.detail == "SMTP; 550 Host unknown"
@@ -84,7 +84,7 @@ def test_a_report_is_kept_with_its_fields_and_its_moment() -> None:
     assert ann.payload["Final-Recipient"] == "RFC822; ann.smith@inner.example.com"
 
 
-def test_the_detail_names_nobody() -> None:
+def test_detail_contains_no_address() -> None:
     [told] = receipts(bounce("postfix-failed"))
     assert told.detail is not None
     assert ANN not in told.detail
@@ -145,26 +145,26 @@ RETURNED = "Content-Type: text/rfc822-headers\n\nSubject: x\nMessage-ID: {}\n"
         (report(returned=RETURNED.format(f"<01-{UID}-0@ses>")), None, f"<01-{UID}-0@ses>"),
     ],
 )  # fmt: skip
-def test_the_message_is_known_by_whatever_names_it(
+def test_message_is_identified_by_any_of_its_ids(
     mail: bytes, uid: str | None, message_id: str | None
 ) -> None:
     found = [(one.message_uid, one.provider_message_id, one.suppress) for one in receipts(mail)]
     assert found == ([(uid, message_id, uid is not None)] if uid or message_id else [])
 
 
-def test_the_envelope_names_it_too() -> None:
+def test_envelope_id_identifies_the_message() -> None:
     [told] = receipts(report(), envelope_recipient=f"bounces+{UID}@shop.example")
     assert told.message_uid == UID
 
 
-def test_a_report_that_names_no_message_says_nothing_and_is_kept_as_a_letter() -> None:
+def test_report_on_an_unknown_message_is_an_ordinary_message() -> None:
     [letter] = read_mail(report())
     assert isinstance(letter, Inbound)
     assert letter.automatic
     assert letter.body == "It failed."
 
 
-def test_a_bounce_that_somebody_forwards_is_a_letter() -> None:
+def test_forwarded_bounce_is_an_ordinary_message() -> None:
     forwarded = (
         b"From: ann@example.com\nTo: hello@shop.example\nMessage-ID: <f@example.com>\n"
         b"Content-Type: multipart/mixed; boundary=f\n\n--f\n\nLook at this\n"
@@ -208,7 +208,7 @@ def failing(code: str, diagnostic: str = "") -> str:
         ("Action: teleported\n", "unrecognised", None, False),
     ],
 )
-def test_action_and_status_decide(
+def test_action_and_status_decide_the_receipt(
     recipient: str, kind: str, code: str | None, suppress: bool
 ) -> None:
     [told] = receipts(report(recipient=recipient, returned=RETURNED.format(OURS)))
@@ -229,7 +229,7 @@ def test_action_and_status_decide(
         ("", "unrecognised", False),
     ],
 )
-def test_the_type_of_feedback_decides(fields: str, kind: str, suppress: Any) -> None:
+def test_feedback_type_decides_the_receipt(fields: str, kind: str, suppress: Any) -> None:
     mail = report(returned=RETURNED.format(OURS)).decode()
     head, _, rest = mail.partition("Content-Type: message/delivery-status")
     returned = rest[rest.index("--b\n") :]
@@ -238,14 +238,14 @@ def test_the_type_of_feedback_decides(fields: str, kind: str, suppress: Any) -> 
     assert (told.kind, told.suppress, told.recipient) == (kind, suppress, None)
 
 
-def test_an_address_of_another_network_suppresses_nobody() -> None:
+def test_address_of_another_type_suppresses_no_address() -> None:
     mail = bounce("postfix-failed").replace(b"rfc822;ann@example.com", b"x400;/C=DE/A=x")
     mail = mail.replace(b"rfc822; ann@example.com", b"system;ann")
     [told] = receipts(mail)
     assert (told.kind, told.recipient, told.suppress) == ("bounced", None, False)
 
 
-def test_a_report_of_very_many_fields_and_recipients_has_an_end() -> None:
+def test_report_with_very_many_fields_is_bounded() -> None:
     fields = "".join(f"X-{number}: x\n" for number in range(100_000))
     many = "Final-Recipient: rfc822; a@x\nAction: failed\n\n" * 2000
     mail = report(about=fields, recipient=f"\n{many}", returned=RETURNED.format(OURS))
@@ -254,7 +254,7 @@ def test_a_report_of_very_many_fields_and_recipients_has_an_end() -> None:
     assert len(told[0].payload) < 100
 
 
-def test_a_complaint_of_two_is_two_complaints() -> None:
+def test_complaint_about_two_recipients_is_two_receipts() -> None:
     two = b"Original-Rcpt-To: <ann@example.com>\nOriginal-Rcpt-To: bob@example.com\n"
     mail = bounce("ses-complaint").replace(b"Original-Rcpt-To: <ann@example.com>\n", two)
     assert [one.recipient for one in receipts(mail)] == [ANN, "bob@example.com"]

@@ -44,7 +44,7 @@ def test_processes_share_a_token(make_source, endpoint):
     assert endpoint.fetches == 1
 
 
-def test_what_is_left_of_a_lifetime_is_what_the_store_says(make_source, clock):
+def test_remaining_lifetime_is_that_of_the_store(make_source, clock):
     make_source().get()
     clock.seconds += 3000
     late = make_source()
@@ -56,9 +56,7 @@ def test_what_is_left_of_a_lifetime_is_what_the_store_says(make_source, clock):
     assert late.get() == "t2"
 
 
-def test_a_process_that_finds_an_old_token_uses_it_where_it_gets_no_new_one(
-    make_source, clock, endpoint
-):
+def test_stored_token_is_used_while_it_cannot_be_renewed(make_source, clock, endpoint):
     make_source().get()
     clock.seconds += 3500
     endpoint.failure = Unavailable("503")
@@ -66,7 +64,7 @@ def test_a_process_that_finds_an_old_token_uses_it_where_it_gets_no_new_one(
     assert make_source().get() == "t1"
 
 
-def test_a_refused_token_is_fetched_anew_once_for_all(make_source, endpoint):
+def test_rejected_token_is_replaced_once_for_all_threads(make_source, endpoint):
     first, second = make_source(), make_source()
     first.get()
     second.get()
@@ -78,7 +76,7 @@ def test_a_refused_token_is_fetched_anew_once_for_all(make_source, endpoint):
     assert endpoint.fetches == 2
 
 
-def test_whoever_reads_the_store_learns_nothing(make_source, store):
+def test_stored_tokens_are_encrypted(make_source, store):
     make_source("client-7 at endpoint").get()
 
     [(name, (value, _))] = store._entries.items()
@@ -90,7 +88,7 @@ def test_whoever_reads_the_store_learns_nothing(make_source, store):
 @pytest.mark.parametrize(
     "other", [{"secret": b"another"}, {"name": "another client"}], ids=["secret", "name"]
 )
-def test_what_another_identity_has_stored_is_of_no_use(make_source, store, endpoint, other):
+def test_tokens_of_other_identities_are_not_used(make_source, store, endpoint, other):
     ours, theirs = make_source(), make_source(**other)
     theirs.get()
     [(_, entry)] = store._entries.items()
@@ -100,7 +98,7 @@ def test_what_another_identity_has_stored_is_of_no_use(make_source, store, endpo
 
 
 @pytest.mark.parametrize("operation", ["lock", "read", "write"])
-def test_a_store_out_of_reach_stops_nothing_and_is_told_of_once_an_outage(
+def test_unreachable_store_does_not_stop_sends_and_is_logged_once(
     make_source, clock, endpoint, caplog, operation
 ):
     store = BrokenStore(operation)

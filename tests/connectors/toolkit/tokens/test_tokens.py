@@ -14,7 +14,7 @@ from connectors.toolkit.tokens import Token, with_token
     ("lifetime_seconds", "used_seconds"),
     [(100_000, 3300), (3600, 3240), (1200, 1080), (300, 240), (120, 60), (60, 30), (2, 1)],
 )
-def test_a_token_is_renewed_ahead_of_its_end(
+def test_token_is_renewed_before_it_expires(
     source, clock, endpoint, lifetime_seconds, used_seconds
 ):
     endpoint.lifetime_seconds = lifetime_seconds
@@ -26,7 +26,7 @@ def test_a_token_is_renewed_ahead_of_its_end(
     assert source.get() == "t2"
 
 
-def test_the_lifetime_runs_from_when_the_token_was_asked_for(source, clock, endpoint):
+def test_lifetime_starts_when_the_token_was_requested(source, clock, endpoint):
     def take_long() -> None:
         clock.seconds += 100
 
@@ -37,7 +37,7 @@ def test_the_lifetime_runs_from_when_the_token_was_asked_for(source, clock, endp
     assert source.get() == "t2"
 
 
-def test_threads_that_need_a_token_at_once_have_one_fetched(source, clock, endpoint):
+def test_concurrent_threads_fetch_one_token(source, clock, endpoint):
     got: list[str] = []
     threads = [
         threading.Thread(target=lambda: got.append(source.get()), name=f"asker {n}")
@@ -56,7 +56,7 @@ def test_threads_that_need_a_token_at_once_have_one_fetched(source, clock, endpo
     assert endpoint.fetches == 1
 
 
-def test_while_one_thread_renews_it_the_others_go_on_with_the_old_one(source, clock, endpoint):
+def test_other_threads_use_the_old_token_during_a_renewal(source, clock, endpoint):
     fetching, go_on = threading.Event(), threading.Event()
     source.get()
     clock.seconds += 3300
@@ -75,7 +75,7 @@ def test_while_one_thread_renews_it_the_others_go_on_with_the_old_one(source, cl
     assert source.get() == "t2"
 
 
-def test_a_thread_that_waited_for_a_fetch_that_failed_fails_with_it(source, clock, endpoint):
+def test_waiting_threads_fail_with_the_fetch(source, clock, endpoint):
     failures: list[SendError] = []
     asked = clock.seen_by["waiting"] = threading.Event()
 
@@ -99,7 +99,7 @@ def test_a_thread_that_waited_for_a_fetch_that_failed_fails_with_it(source, cloc
     assert endpoint.fetches == 1
 
 
-def test_the_next_to_ask_after_a_failure_has_it_tried_again(source, clock, endpoint):
+def test_next_request_after_a_failed_fetch_tries_again(source, clock, endpoint):
     endpoint.failure = Unavailable("503")
     with pytest.raises(Unavailable):
         source.get()
@@ -110,7 +110,7 @@ def test_the_next_to_ask_after_a_failure_has_it_tried_again(source, clock, endpo
 
 
 @pytest.mark.parametrize("failure", [Unavailable("503"), Misconfigured("invalid_client")])
-def test_a_token_that_cannot_be_renewed_is_used_to_its_end(
+def test_token_that_cannot_be_renewed_is_used_until_it_expires(
     source, clock, endpoint, caplog, failure
 ):
     source.get()
@@ -138,9 +138,7 @@ def test_a_token_that_cannot_be_renewed_is_used_to_its_end(
         (Rejected("404", "d"), Misconfigured),
     ],
 )
-def test_without_a_token_nothing_was_sent_and_nothing_is_wrong_with_the_message(
-    source, endpoint, failure, outcome
-):
+def test_failed_token_fetch_is_not_the_fault_of_the_message(source, endpoint, failure, outcome):
     endpoint.failure = failure
 
     with pytest.raises(outcome) as raised:
@@ -149,7 +147,7 @@ def test_without_a_token_nothing_was_sent_and_nothing_is_wrong_with_the_message(
     assert (raised.value.code, raised.value.detail) == (failure.code, failure.detail)
 
 
-def test_only_the_very_token_that_was_refused_is_dropped(source, store, endpoint):
+def test_only_the_rejected_token_is_dropped(source, store, endpoint):
     source.get()
     source.invalidate("t1")
     source.get()
@@ -159,7 +157,7 @@ def test_only_the_very_token_that_was_refused_is_dropped(source, store, endpoint
     assert source.get() == "t2"
 
 
-def test_a_refused_token_is_not_given_out_again_when_the_renewal_fails(source, clock, endpoint):
+def test_rejected_token_is_not_reused_if_its_renewal_fails(source, clock, endpoint):
     source.get()
     clock.seconds += 3300
     endpoint.before = lambda: source.invalidate("t1")
@@ -169,9 +167,7 @@ def test_a_refused_token_is_not_given_out_again_when_the_renewal_fails(source, c
         source.get()
 
 
-def test_a_refused_token_that_its_endpoint_stands_by_is_as_good_as_a_new_one(
-    source, clock, endpoint
-):
+def test_rejected_token_that_the_endpoint_returns_again_counts_as_new(source, clock, endpoint):
     endpoint.value = lambda _: "same"
     source.get()
     source.invalidate("same")
@@ -183,7 +179,7 @@ def test_a_refused_token_that_its_endpoint_stands_by_is_as_good_as_a_new_one(
     assert source.get() == "same"
 
 
-def test_no_token_is_logged_or_shown(source, clock, endpoint, caplog):
+def test_tokens_are_not_logged(source, clock, endpoint, caplog):
     caplog.set_level(logging.DEBUG)
     source.get()
     clock.seconds += 3300
@@ -203,9 +199,7 @@ def test_no_token_is_logged_or_shown(source, clock, endpoint, caplog):
         ([401, 401], ["t1", "t2"], 401),
     ],
 )
-def test_a_request_is_sent_once_more_with_a_new_token_where_the_first_is_refused(
-    source, statuses, tokens_used, status
-):
+def test_request_is_repeated_once_with_a_new_token(source, statuses, tokens_used, status):
     replies, used = iter(statuses), []
 
     def send(token: str) -> Response:
@@ -216,7 +210,7 @@ def test_a_request_is_sent_once_more_with_a_new_token_where_the_first_is_refused
     assert used == tokens_used
 
 
-def test_what_a_stale_token_looks_like_is_for_the_connector_to_say(source):
+def test_connector_decides_what_a_rejected_token_looks_like(source):
     replies = iter([403, 200])
 
     response = with_token(
