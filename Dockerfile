@@ -11,7 +11,7 @@ FROM python:3.13-slim
 RUN useradd --system --no-create-home --uid 10001 postroom
 COPY --from=build /opt/postroom /opt/postroom
 ENV PATH=/opt/postroom/bin:$PATH PYTHONUNBUFFERED=1
-# Holds agents.toml, mounted.
+# agents.toml is mounted here.
 WORKDIR /srv/postroom
 USER postroom
 CMD ["python", "-m", "app.local.processes", "web"]

@@ -1,26 +1,22 @@
-"""docker-compose.yml runs what `postroom up` runs, in a way that survives a bad night."""
+"""docker-compose.yml runs the processes of `postroom up`, and restarts them."""
 
 import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from app.local.processes import processes
 from app.local.supervisor import STOP_SECONDS
-from app.settings import Settings
+from app.settings import Settings, variable_name
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docker-compose.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
-SETTINGS = Settings(_env_file=None)
-# The sandbox plays the providers of a first run, and has no place in an installation.
-OURS = [process.name for process in processes(SETTINGS) if process.name != "sandbox"]
-VARIABLES = {
-    field.validation_alias or f"POSTROOM_{name.upper()}"
-    for name, field in Settings.model_fields.items()
-}
+# The sandbox simulates providers, so it is not part of an installation.
+PROCESSES = [
+    process.name for process in processes(Settings(_env_file=None)) if process.name != "sandbox"
+]
 
 
 def seconds(duration: str) -> int:
@@ -29,71 +25,66 @@ def seconds(duration: str) -> int:
     return int(found[1])
 
 
-def test_it_runs_the_processes_of_up_beside_the_servers_and_the_migration() -> None:
-    assert set(SERVICES) == {*OURS, "postgres", "redis", "migrate"}
+def test_services_are_the_processes_the_servers_and_the_migration() -> None:
+    assert set(SERVICES) == {*PROCESSES, "postgres", "redis", "migrate"}
+    for name in PROCESSES:
+        assert SERVICES[name]["command"] == ["python", "-m", "app.local.processes", name]
+    assert SERVICES["worker"]["deploy"]["replicas"] > 1
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_each_process_runs_the_command_that_up_runs(name: str) -> None:
-    assert SERVICES[name]["command"] == ["python", "-m", "app.local.processes", name]
+def test_variables_are_settings() -> None:
+    variables = {variable_name(name) for name in Settings.model_fields}
+    for name in (*PROCESSES, "migrate"):
+        assert set(SERVICES[name]["environment"]) <= variables, name
 
 
-@pytest.mark.parametrize("name", [*OURS, "migrate"])
-def test_each_variable_is_one_that_the_settings_read(name: str) -> None:
-    assert set(SERVICES[name]["environment"]) <= VARIABLES
+def test_services_have_health_checks_and_are_restarted() -> None:
+    for name in (*PROCESSES, "postgres", "redis"):
+        assert SERVICES[name]["healthcheck"]["test"], name
+        assert SERVICES[name]["restart"] == "unless-stopped", name
 
 
-@pytest.mark.parametrize("name", [*OURS, "postgres", "redis"])
-def test_each_service_is_checked_and_starts_again(name: str) -> None:
-    assert SERVICES[name]["healthcheck"]["test"]
-    assert SERVICES[name]["restart"] == "unless-stopped"
+def test_work_in_progress_has_time_to_finish() -> None:
+    for name in ("web", "worker", "postgres"):
+        assert seconds(SERVICES[name]["stop_grace_period"]) >= STOP_SECONDS, name
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "postgres"])
-def test_what_is_under_way_has_the_time_to_finish(name: str) -> None:
-    assert seconds(SERVICES[name]["stop_grace_period"]) >= STOP_SECONDS
+def test_published_ports_are_listened_on_and_only_on_this_machine() -> None:
+    for name, service in SERVICES.items():
+        environment = {
+            key.removeprefix("POSTROOM_").lower(): value
+            for key, value in service["environment"].items()
+            if key.startswith("POSTROOM_") and key != "POSTROOM_VAR"
+        }
+        started = {process.name: process for process in processes(Settings(**environment))}
+        listening = started[name].ports if name in started else ()
+        expected = [f"127.0.0.1:{port.number}:{port.number}" for port in listening]
+        assert service.get("ports", []) == expected, name
+        assert all(port.host == "0.0.0.0" for port in listening), name
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_ports_are_those_that_are_listened_on_and_open_to_this_machine_alone(name: str) -> None:
-    environment = {
-        key.removeprefix("POSTROOM_").lower(): value
-        for key, value in SERVICES[name]["environment"].items()
-        if key.startswith("POSTROOM_") and key != "POSTROOM_VAR"
-    }
-    started = {process.name: process for process in processes(Settings(**environment))}
-    listening = started[name].ports if name in started else ()
-    wanted = [f"127.0.0.1:{port.number}:{port.number}" for port in listening]
-    assert SERVICES[name].get("ports", []) == wanted
-    assert all(port.host == "0.0.0.0" for port in listening), "others could not reach it"
-
-
-def test_secrets_come_from_the_environment_and_are_not_optional() -> None:
+def test_secrets_are_required_variables() -> None:
     for variable in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "POSTROOM_FLOWER_BASIC_AUTH"):
         uses = re.findall(rf"(?<!\$)\$\{{?{variable}[^}}]*\}}?", FILE.read_text())
         assert uses
         assert set(uses) == {f"${{{variable}:?}}"}
 
 
-def test_several_workers_share_the_load() -> None:
-    assert SERVICES["worker"]["deploy"]["replicas"] > 1
+def test_processes_are_unprivileged() -> None:
+    for name in (*PROCESSES, "migrate"):
+        service = SERVICES[name]
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
 
 
-@pytest.mark.parametrize("name", [*OURS, "migrate"])
-def test_our_processes_have_no_rights_beyond_their_work(name: str) -> None:
-    service = SERVICES[name]
-    assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["read_only"] is True
-
-
-def test_the_image_runs_as_a_user_of_its_own_from_the_locked_versions() -> None:
+def test_image_has_its_own_user_and_locked_versions() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     assert [line for line in lines if line.startswith("USER ")] == ["USER postroom"]
     assert any("--require-hashes -r requirements-image.lock" in line for line in lines)
 
 
-def test_both_locks_name_the_same_versions() -> None:
+def test_both_locks_have_the_same_versions() -> None:
     def versions(name: str) -> set[str]:
         return set(re.findall(r"^\S+==[^\s;]+", (ROOT / name).read_text(), re.MULTILINE))
 

@@ -60,6 +60,10 @@ def upgrade() -> None:
     op.alter_column("messages", "claim", new_column_name="claim_token")
     op.alter_column("attempts", "claim", new_column_name="claim_token")
     op.add_column("messages", sa.Column("send_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute(
+        "UPDATE messages SET send_at = due_at"
+        " WHERE status = 'outbox' AND reason = 'accepted' AND due_at > created_at"
+    )
     op.execute("ALTER INDEX messages_held RENAME TO messages_in_flight")
     op.drop_index("messages_dead", "messages")
     op.create_index(
