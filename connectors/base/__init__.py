@@ -1,6 +1,6 @@
 """The contract between Postroom and the code for one provider.
 
-Everything that a connector needs is imported from here; the modules below are its parts.
+Connectors import everything from here; the modules of this package are its parts.
 """
 
 from connectors.base.connector import Connector, ConnectorSettings, OnUncertain, StoreItems

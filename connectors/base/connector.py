@@ -1,16 +1,16 @@
 """The contract between Postroom and the code for one provider.
 
-A connector takes one message and gives it to its provider, over HTTP or SMTP. It knows no
-database, no Flask and no Celery. What became of the message is either an `Accepted`, or one of:
+A connector sends one message to its provider, over HTTP or SMTP. It does not know the database,
+Flask or Celery. The outcome of a send is an `Accepted`, or one of these errors:
 
     SendError
-    ├── Unavailable     not taken this time: try again, perhaps after `retry_after`
-    ├── Rejected        refused for good: never try again
-    ├── Uncertain       the request left, no usable answer came: it may have been sent
-    └── Misconfigured   our credentials or set-up are wrong: no message of this agent can go
+    ├── Unavailable     temporary: retry, perhaps after `retry_after`
+    ├── Rejected        permanent: never retry
+    ├── Uncertain       the request was sent and no usable response arrived: it may have been sent
+    └── Misconfigured   wrong credentials or set-up: no message of this agent can be sent
 
-Anything else that `send` raises is a defect of the connector; Postroom treats it as `Uncertain`,
-since nobody can tell how far it got.
+Any other exception is a defect of the connector. Postroom treats it as `Uncertain`, since it
+cannot know how far the send got.
 """
 
 from abc import ABC, abstractmethod
@@ -36,8 +36,11 @@ OnUncertain = Literal["retry", "hold"]
 
 
 class ConnectorSettings(BaseModel):
-    """Base of every connector's settings. Unknown keys are errors, values do not change, and no
-    error quotes a value, which may be a secret. The text below a setting is its description."""
+    """The base of a connector's settings.
+
+    Unknown keys are errors, values do not change, and no error quotes a value, which may be a
+    secret. The docstring below a setting is its description.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
@@ -47,19 +50,24 @@ class ConnectorSettings(BaseModel):
 S = TypeVar("S", bound=ConnectorSettings)
 
 StoreItems = Callable[[Sequence[Receipt | Inbound]], bool]
-"""Keeps what a provider had ready, for good once it returns True."""
+"""Stores receipts and messages. They are stored for good once it returns True."""
 
 
 class Connector(ABC, Generic[S]):
-    """The code for one provider: one instance per agent profile, made once a process, used by
-    many threads at once.
+    """The code for one provider.
 
-    A subclass names its settings model, the channels it can serve, the provider's own
-    documentation and its table of errors. `attachment_sources` says how files may reach it: with
-    `content` it is given their bytes, fetched where need be; with `url` alone an address that the
-    provider can read. `deadline` bounds one `send` from its first byte to its last; Postroom
-    leases a message to a worker for longer than that. `on_uncertain` is what its agents do after an
-    Uncertain if they do not say; where it is `hold`, they may not say otherwise.
+    There is one instance per profile of an agent and process, used by many threads at once.
+
+    Attributes:
+        Settings: The model of its settings.
+        channels: The channels that it can serve.
+        documentation: The URL of the provider's documentation.
+        errors: The provider's error codes.
+        attachment_sources: How attachments reach it: with `content` it receives their content,
+            fetched if need be; with `url` alone, a URL that the provider can read.
+        can_poll: Whether its provider must be polled for receipts.
+        on_uncertain: What its agents do after an Uncertain by default. An agent of a connector
+            with `hold` cannot change it.
     """
 
     Settings: ClassVar[type[ConnectorSettings]]
@@ -76,36 +84,48 @@ class Connector(ABC, Generic[S]):
     @property
     @abstractmethod
     def deadline(self) -> timedelta:
-        """The longest that one `send` may take."""
+        """The maximum duration of one `send`. The lease of a message is longer."""
 
     @abstractmethod
     def send(self, message: OutboundMessage) -> Accepted:
-        """Give the message to the provider, or raise a `SendError`."""
+        """Send the message, or raise a `SendError`."""
 
     @property
     def webhooks(self) -> frozenset[WebhookKind]:
-        """The kinds of calls that `receive` can verify. Without the secret that takes: none."""
+        """The kinds of webhooks that `receive` can verify; none if the secret is not set."""
         return frozenset()
 
     def receive(self, request: WebhookRequest) -> Received:
-        """Verify a call of one of the `webhooks`, then read it. Raises a `WebhookError`."""
+        """Verify and parse a webhook of one of the `webhooks` kinds.
+
+        Raises:
+            WebhookError: The request is not signed, not verified or malformed.
+        """
         raise NotImplementedError
 
     def poll(self, messages: Sequence[SentMessage]) -> list[Receipt]:
-        """Ask the provider what became of these, where `polls` says that it must be asked.
-        Raises a `SendError`."""
+        """Return the receipts that the provider has for these messages.
+
+        Raises:
+            SendError: The provider did not respond, or denied access.
+        """
         raise NotImplementedError
 
     @property
     def has_mailboxes(self) -> bool:
-        """Whether `collect` is to be called from time to time."""
+        """Whether `read_mailboxes` must be called periodically."""
         return False
 
     def read_mailboxes(self, store: StoreItems) -> None:
-        """Fetch what lies ready at the provider, as in a mailbox, and give it to `keep` piece by
-        piece. Each is marked as done only when `keep` has returned True; what is not kept comes
-        again. Raises a `SendError`, and what `keep` raises."""
+        """Fetch the messages in the mailboxes of the provider and pass each to `store`.
+
+        A message is marked as done only once `store` has returned True; otherwise it is fetched
+        again.
+
+        Raises:
+            SendError: A mailbox cannot be read. Exceptions of `store` are passed on.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of pooled connections. Called when the process ends."""
+        """Close pooled connections. Called when the process ends."""

@@ -1,4 +1,4 @@
-"""A provider's error codes as data: what each means, and what becomes of the message."""
+"""Error codes of a provider as data: their meaning and the outcome of the message."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,10 +15,10 @@ from connectors.base.outcomes import (
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One row of a provider's table.
+    """One error code of a provider.
 
-    `retry_after` is the least wait of an Unavailable where the provider names none; `suppress`
-    says of a Rejected that the address itself is dead or unwilling.
+    `retry_after` is the minimum wait of an Unavailable if the provider asks for none. `suppress`
+    tells whether a Rejected suppresses the recipient, and why.
     """
 
     code: str
@@ -28,7 +28,7 @@ class ErrorCode:
     suppress: Suppress = False
 
     def error(self, detail: str = "", retry_after: timedelta | None = None) -> SendError:
-        """The error to raise, with the provider's own text and, if it named one, its wait."""
+        """Return the error to raise, with the provider's text and the wait it asked for, if any."""
         if self.outcome is Unavailable:
             return Unavailable(self.code, detail, retry_after=retry_after or self.retry_after)
         if self.outcome is Rejected:

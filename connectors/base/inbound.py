@@ -1,7 +1,7 @@
-"""What comes back from a provider: replies and receipts, and the webhook call that brings them.
+"""Receipts and messages from a provider, and the webhook requests that bring them.
 
-`Connector.receive` makes them out of a call, `Connector.poll` asks for receipts where a provider
-does not call. Both know no database: whoever calls them keeps what they return.
+`Connector.receive` parses them out of a webhook, `Connector.poll` requests receipts. Neither knows
+the database: the caller stores what they return.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ WebhookKind = Literal["inbound", "status"]
 Keyword = Literal["stop", "start", "help"]
 
 ReceiptKind = Literal[
-    # These move a message, forward only:
+    # Receipts that move a message forward:
     "sent",
     "delivered",
     "bounced",
     "failed",
-    # These are kept as events of it:
+    # Receipts that are only recorded:
     "queued",
     "deferred",
     "opened",
@@ -36,13 +36,19 @@ ReceiptKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What a provider says of a message that it took.
+    """A provider's report on a message that it accepted.
 
-    `key` is the same whenever the provider repeats this very report, and another for every other
-    report of this agent. The message is known by `provider_message_id`, by our own
-    `message_uid`, or by both. `recipient` names the one that is meant, `suppress` says that it
-    must not be written to again. `code` and `detail` are the provider's; `payload` keeps its
-    report for the record.
+    Attributes:
+        key: Identifies this report among all reports of the agent; the same for repeats.
+        kind: What it reports.
+        provider_message_id: The provider's id of the message.
+        message_uid: Our id of the message. At least one of the two ids is set.
+        recipient: The recipient it is about, if the message has several.
+        occurred_at: When it happened, aware.
+        code: The provider's code.
+        detail: The provider's description.
+        suppress: Whether to suppress the recipient, and why.
+        payload: The report itself, for the record.
     """
 
     key: str
@@ -59,11 +65,14 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
-    """A message from outside.
+    """An inbound message.
 
-    `key` is the same whenever the provider repeats this very message. `answers` holds what the
-    message says it answers, nearest first: Message-IDs of mail, else provider's ids of ours.
-    `keyword` is set where the provider itself took the text for STOP, START or HELP.
+    Attributes:
+        key: Identifies this message among all messages of the agent; the same for repeats.
+        in_reply_to: Ids of the message that it replies to, nearest first: Message-IDs of mail, or
+            the provider's ids of our messages.
+        keyword: Set if the provider itself recognised STOP, START or HELP.
+        automatic: Whether no person wrote it.
     """
 
     key: str
@@ -85,10 +94,15 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """One HTTP request of a provider, untouched.
+    """One HTTP request of a provider, unchanged.
 
-    `url` is the address as the provider knows it: the configured public base, then path and query
-    as they came. Header names are in lower case. `received_at` is aware.
+    Attributes:
+        kind: The endpoint that it was sent to.
+        url: The URL as the provider knows it: the configured public base, then path and query as
+            received.
+        headers: By name in lower case.
+        body: The raw body, which signatures cover.
+        received_at: When it arrived, aware.
     """
 
     kind: WebhookKind
@@ -100,24 +114,27 @@ class WebhookRequest:
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        """The parameters of the address, decoded, in order, blank ones too."""
+        """The query parameters, decoded, in order, including blank ones."""
         return parse_qsl(urlsplit(self.url).query, keep_blank_values=True)
 
     @property
     def form(self) -> list[tuple[str, str]]:
-        """The fields of an urlencoded body, decoded, in order, blank ones too. Raises
-        MalformedWebhook where it is none."""
+        """The fields of an urlencoded body, decoded, in order, including blank ones.
+
+        Raises:
+            MalformedWebhook: The body is not an urlencoded form in UTF-8.
+        """
         try:
             return parse_qsl(
                 self.body.decode(), keep_blank_values=True, max_num_fields=1000, errors="strict"
             )
         except ValueError:
-            raise MalformedWebhook("the body is no urlencoded form in UTF-8") from None
+            raise MalformedWebhook("the body is not an urlencoded form in UTF-8") from None
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookResponse:
-    """What to answer a provider whose call was kept."""
+    """The response to a webhook that was stored."""
 
     status: int = 204
     body: bytes = b""
@@ -126,7 +143,7 @@ class WebhookResponse:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a call brought, in its order, and what to answer once it is kept."""
+    """The contents of a webhook, in order, and the response once they are stored."""
 
     items: Sequence[Receipt | Inbound]
     response: WebhookResponse = WebhookResponse()
@@ -134,7 +151,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """A message whose fate a provider is asked for."""
+    """A sent message that a provider is polled for."""
 
     provider_message_id: str
     uid: str
@@ -144,16 +161,16 @@ class SentMessage:
 
 
 class WebhookError(Exception):
-    """Why a call was not taken; its text holds no secret."""
+    """A webhook was not accepted. The text contains no secret."""
 
 
 class UnsignedWebhook(WebhookError):
-    """The call brings no signature or no credentials."""
+    """The request has no signature or credentials."""
 
 
 class UnverifiedWebhook(WebhookError):
-    """The signature or the credentials are wrong, or too old."""
+    """The signature or credentials are wrong or too old."""
 
 
 class MalformedWebhook(WebhookError):
-    """The call is signed, but is none that this provider would make."""
+    """The request is verified, but is not one that this provider sends."""

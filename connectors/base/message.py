@@ -1,4 +1,4 @@
-"""A message as a connector is given it to send."""
+"""The message that a connector sends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +11,15 @@ AttachmentSource = Literal["content", "url"]
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file of a message: its bytes in `content`, or where they are in `url`, an http:// or
-    https:// address or `s3://bucket/key`. `sha256`, in hexadecimal, is what they must hash to."""
+    """An attachment of a message.
+
+    Attributes:
+        name: The file name.
+        content_type: The media type.
+        content: The content; None if it must be fetched from `url`.
+        url: An http, https or s3 URL (`s3://bucket/key`).
+        sha256: The expected hash of the content, hexadecimal.
+    """
 
     name: str
     content_type: str
@@ -23,11 +30,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:
-    """What a connector is given to send. Addresses are normalised, header values hold no CR,
-    LF or NUL. `uid` is the same for every try, so it serves as the provider's idempotency key.
+    """A message to send.
 
-    `remaining` names the envelope recipients that are still to be served where an earlier try
-    reached only some of them; None means all of them.
+    Addresses are normalised, and header values contain no CR, LF or NUL. `uid` is the same for
+    every attempt, so it serves as the provider's idempotency key. `remaining` are the envelope
+    recipients that remain after an attempt that reached only some of them; None means all.
     """
 
     id: int

@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import Literal
 
 Suppress = bool | Literal["opt_out"]
-"""Whether an address must not be written to again: True where it is dead, `opt_out` where its
-owner does not want it."""
+"""Whether to suppress an address: True if it does not exist, `opt_out` if its owner opted out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a provider answered that is worth keeping as an inbound record."""
+    """A response of a provider that is stored as an inbound message."""
 
     body: str
     content_type: str | None = None
@@ -21,10 +20,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the message.
+    """The provider accepted the message.
 
-    `refused` maps each recipient it refused for good to the reason; the others were taken.
-    `detail` is a short, redacted excerpt for the attempt's record.
+    `refused` maps each recipient that it rejected permanently to the reason; the others were
+    accepted. `detail` is a short, redacted excerpt for the record of the attempt.
     """
 
     provider_message_id: str | None = None
@@ -35,10 +34,10 @@ class Accepted:
 
 
 class SendError(Exception):
-    """Why a message was not taken.
+    """A message was not accepted.
 
-    `code` is the provider's own code or a short word of ours; `detail` a short text that holds
-    no secret and no message content.
+    `code` is the provider's code, or a short word of ours. `detail` is a short text without secrets
+    or message content.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -48,10 +47,10 @@ class SendError(Exception):
 
 
 class Unavailable(SendError):
-    """Not taken this time. `retry_after` is the wait the provider asked for.
+    """A temporary failure. `retry_after` is the wait that the provider asked for.
 
-    `remaining` names the recipients that should be tried again and `refused` those refused for
-    good, where the others were served.
+    If some recipients were served, `remaining` are those to retry and `refused` those rejected
+    permanently.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Unavailable(SendError):
 
 
 class Rejected(SendError):
-    """Refused for good. `suppress` says of the message's recipient that it is dead or unwilling."""
+    """A permanent failure. `suppress` tells whether to suppress the recipient of the message."""
 
     def __init__(self, code: str, detail: str = "", *, suppress: Suppress = False) -> None:
         super().__init__(code, detail)
@@ -78,8 +77,8 @@ class Rejected(SendError):
 
 
 class Uncertain(SendError):
-    """The request left and no usable answer came."""
+    """The request was sent and no usable response arrived."""
 
 
 class Misconfigured(SendError):
-    """The provider does not accept us: wrong credentials, missing set-up."""
+    """The provider does not accept our credentials or set-up."""

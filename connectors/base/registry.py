@@ -1,4 +1,4 @@
-"""Finds a connector class by its name, ours and those of other packages alike."""
+"""Find connector classes by name, of this and of other packages."""
 
 from functools import cache
 from importlib.metadata import entry_points
@@ -10,7 +10,7 @@ ENTRY_POINT_GROUP = "postroom.connectors"
 
 
 def names() -> list[str]:
-    """The names of all installed connectors, sorted."""
+    """Return the names of all installed connectors, sorted."""
     return sorted(entry_points(group=ENTRY_POINT_GROUP).names)
 
 

@@ -1,8 +1,8 @@
-"""Makes the mail that goes over the wire out of a message (RFC 5322, RFC 2045 to 2049, RFC 2231).
+"""Compose the mail of a message (RFC 5322, RFC 2045 to 2049, RFC 2231).
 
-What is composed here is 7-bit throughout, unless an address itself needs SMTPUTF8 (RFC 6531).
-A message may also bring a complete MIME text of its own in `payload`, as `{"mime": "..."}`; that
-is sent as it is, but for Bcc, and for Message-ID and Date where it has none.
+A composed mail is 7-bit throughout, unless an address needs SMTPUTF8 (RFC 6531). A message may
+also provide a complete MIME text in `payload`, as `{"mime": "..."}`; it is sent unchanged, except
+that Bcc is removed, and Message-ID and Date are added if they are missing.
 """
 
 import re
@@ -39,10 +39,10 @@ _OWN_HEADERS = frozenset({"from", "to", "cc", "bcc", "date", "message-id", "mime
 class Mail:
     """A mail and its envelope.
 
-    `recipients` maps each envelope address to the same one as the message writes it; `recipient`
-    is the message's own, as written. `content` ends its lines with CRLF, is not dot-stuffed yet,
-    and is 7-bit or, where a raw message brings that, 8-bit. `smtputf8` says that an address or a
-    header cannot be written in ASCII. `envelope_id` is our uid of it.
+    `recipients` maps each envelope address to its spelling in the message, and `recipient` is the
+    message's own recipient as spelled there. `content` has CRLF line ends, is not dot-stuffed, and
+    is 7-bit unless a raw message is 8-bit. `smtputf8` is set if an address or a header is not
+    ASCII. `envelope_id` is the message's uid.
     """
 
     sender: str
@@ -55,17 +55,17 @@ class Mail:
 
 
 class _WirePolicy(EmailPolicy):
-    """Writes headers so that nothing in them can begin another header.
+    """Writes headers so that no value can start another header.
 
-    The folding of the standard library's policies turns a long ASCII word, as of
-    List-Unsubscribe or References, into encoded-words that nobody reads there, loses a space
-    between some encoded-words, and up to Python 3.11.9 writes line ends that were hidden in one
-    (CVE-2024-6923). Its older Header does none of that.
+    The folding of the standard library's policies turns a long ASCII word, as in List-Unsubscribe
+    or References, into encoded words that are not decoded there, loses a space between some
+    encoded words, and before Python 3.11.10 writes line ends that were hidden in one
+    (CVE-2024-6923). The older `Header` class does none of that.
     """
 
     def fold_binary(self, name: str, value: str) -> bytes:
         if _CONTROL.search(str(value)):
-            raise ValueError(f"the header {name} holds a control character")
+            raise ValueError(f"the header {name} contains a control character")
         if str(value).isascii():
             folded = _fold_ascii(name, str(value))
         elif isinstance(value, UnstructuredHeader):
@@ -75,9 +75,9 @@ class _WirePolicy(EmailPolicy):
             folded = super().fold_binary(name, value)
         lines = folded.removesuffix(b"\r\n").split(b"\r\n")
         if any(not line.startswith((b" ", b"\t")) for line in lines[1:]):
-            raise ValueError(f"the header {name} breaks its line")
+            raise ValueError(f"the header {name} contains a line break")
         if any(len(line) > LINE_LIMIT for line in lines):
-            raise ValueError(f"the header {name} has too long a word")
+            raise ValueError(f"the header {name} contains a word that is too long")
         return folded
 
 
@@ -97,9 +97,16 @@ _CONVERTED = SMTP.clone(cte_type="7bit", refold_source="none")
 
 
 def compose(message: OutboundMessage, sender: str | None, return_path: str | None) -> Mail:
-    """The mail of `message`, from `sender` where it names none itself, with `return_path`, if
-    given, as envelope sender, its uid in place of `{uid}`. Raises Rejected where the message
-    cannot be put into a mail.
+    """Compose the mail of a message.
+
+    Args:
+        message: The message to send.
+        sender: The sender if the message names none.
+        return_path: The envelope sender, with `{uid}` for the uid of the message; if it is None,
+            the sender.
+
+    Raises:
+        Rejected: The message cannot be sent as a mail.
     """
     author = _sender(message.sender or sender)
     bounces_to = author.addr_spec
@@ -117,9 +124,11 @@ def compose(message: OutboundMessage, sender: str | None, return_path: str | Non
             content = _composed(message, author, message_id)
         else:
             content, message_id = _raw(message, message_id)
-    # The standard library's header parser fails in all these ways over malformed values.
+    # The standard library's header parser raises all of these for malformed values.
     except (ValueError, LookupError, TypeError, AttributeError, MessageError) as error:
-        raise Rejected("5.6.0", f"no mail can be made of it: {type(error).__name__}") from error
+        raise Rejected(
+            "5.6.0", f"the message cannot be composed: {type(error).__name__}"
+        ) from error
     head = content.partition(b"\r\n\r\n")[0]
     in_ascii = head.isascii() and "".join([bounces_to, *recipients]).isascii()
     return Mail(
@@ -134,21 +143,25 @@ def compose(message: OutboundMessage, sender: str | None, return_path: str | Non
 
 
 def seven_bit(content: bytes) -> bytes:
-    """`content` with its 8-bit parts as quoted-printable or base64. Raises Rejected where one
-    does not say what its octets are.
+    """Return a mail with its 8-bit parts encoded as quoted-printable or base64.
+
+    Raises:
+        Rejected: An 8-bit part does not name its charset.
     """
     try:
         converted = BytesParser(policy=SMTP).parsebytes(content).as_bytes(policy=_CONVERTED)
     except (ValueError, LookupError, MessageError) as error:
         raise Rejected("5.6.3", f"8-bit content: {type(error).__name__}") from error
     if not converted.isascii():
-        raise Rejected("5.6.3", "8-bit content without a charset, and the server takes none")
+        raise Rejected(
+            "5.6.3", "8-bit content without a charset, and the server does not support 8BITMIME"
+        )
     return converted
 
 
 def _sender(text: str | None) -> Address:
     if text is None:
-        raise Rejected("5.1.7", "neither the message nor its agent names a sender")
+        raise Rejected("5.1.7", "neither the message nor its agent has a sender")
     try:
         return parse_mailbox(text)
     except ValueError as error:
@@ -182,9 +195,9 @@ def _composed(message: OutboundMessage, author: Address, message_id: str) -> byt
     mail["Message-ID"] = message_id
     for name, value in message.headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise Rejected("5.6.0", "a header has no valid name")
+            raise Rejected("5.6.0", "the name of a header is not valid")
         if name.lower() in _OWN_HEADERS or name.lower().startswith("content-"):
-            raise Rejected("5.6.0", f"the header {name} is not for the message to set")
+            raise Rejected("5.6.0", f"the header {name} is reserved")
         mail[name] = value
 
     if message.html is None:
@@ -203,7 +216,7 @@ def _attach(mail: EmailMessage, attachment: Attachment) -> None:
     if attachment.content is None:
         raise Rejected("5.6.0", "an attachment has no content")
     found = _MEDIA_TYPE.match(attachment.content_type)
-    # The two composite types may not be in base64 (RFC 2045, 6.4).
+    # The two composite types must not be encoded as base64 (RFC 2045, 6.4).
     if found is None or found[1].lower() in {"multipart", "message"}:
         maintype, subtype, charset = "application", "octet-stream", None
     else:
@@ -218,7 +231,7 @@ def _attach(mail: EmailMessage, attachment: Attachment) -> None:
 
 
 def file_name(name: str) -> str:
-    """`name` without folders and without characters that hide or reverse a part of it."""
+    """Return a file name without folders and without characters that hide or reverse parts of it."""
     last = re.split(r"[/\\]", name)[-1]
     printable = "".join(c for c in last if c.isprintable()).strip(" .")
     return printable[-FILE_NAME_LIMIT:] or "attachment"
@@ -229,9 +242,9 @@ def _raw(message: OutboundMessage, message_id: str) -> tuple[bytes, str]:
         case {"mime": str(text), **rest} if not rest and not message.attachments:
             content = _LINE_END.sub(b"\r\n", text.encode("utf-8")).lstrip(b"\r\n")
         case _:
-            raise Rejected("5.6.0", 'the payload of a mail is {"mime": "..."}, without attachments')
+            raise Rejected("5.6.0", 'the payload must be {"mime": "..."}, without attachments')
     if b"\0" in content:
-        raise Rejected("5.6.0", "the MIME text holds a NUL")
+        raise Rejected("5.6.0", "the MIME text contains a NUL")
 
     head, _, body = content.partition(b"\r\n\r\n")
     fields = []
@@ -239,7 +252,7 @@ def _raw(message: OutboundMessage, message_id: str) -> tuple[bytes, str]:
     for field in re.split(rb"\r\n(?![ \t])", head):
         named = _RAW_FIELD.fullmatch(field)
         if named is None:
-            raise Rejected("5.6.0", "the MIME text does not begin with headers")
+            raise Rejected("5.6.0", "the MIME text does not start with headers")
         name = named[1].lower()
         if name in {b"bcc", b"resent-bcc"}:
             continue
