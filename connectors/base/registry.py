@@ -16,13 +16,17 @@ def names() -> list[str]:
 
 @cache
 def load(name: str) -> type[Connector[Any]]:
-    """The connector class called `name`. Raises LookupError naming those that exist."""
+    """Return the class of a connector.
+
+    Raises:
+        LookupError: No such connector is installed. The text lists those that are.
+    """
     found = entry_points(group=ENTRY_POINT_GROUP, name=name)
     if not found:
-        raise LookupError(f"no connector is called {name!r}; there are: {', '.join(names())}")
+        raise LookupError(f"no connector {name!r}. Installed connectors: {', '.join(names())}.")
     loaded = next(iter(found)).load()
     if not (isinstance(loaded, type) and issubclass(loaded, Connector)):
-        raise LookupError(  # noqa: TRY004 - to a caller it is one more name that is no connector
-            f"the connector {name!r} is no connectors.base.Connector"
+        raise LookupError(  # noqa: TRY004 - to the caller the name is not that of a connector
+            f"the connector {name!r} is not a connectors.base.Connector"
         )
     return loaded

@@ -64,7 +64,6 @@ def test_the_role_postroom_submit_can_insert_messages_and_nothing_else(
     assert [claim.message_id for claim in outbox.claim()] == [number]
     assert outbox.events(number)[0] == (None, "outbox")
 
-    allowed = []
     for statement in (
         "INSERT INTO messages (channel, recipient, claim_token) VALUES ('sms', '+1', 7)",
         "INSERT INTO messages (channel, recipient, status) VALUES ('sms', '+1', 'sent')",
@@ -77,15 +76,10 @@ def test_the_role_postroom_submit_can_insert_messages_and_nothing_else(
         "UPDATE messages SET body = ''",
         "DELETE FROM messages",
     ):
-        try:
+        with pytest.raises(ProgrammingError, match="permission denied"):
             with db.transaction() as connection:
                 connection.execute(text("SET LOCAL ROLE postroom_submit"))
                 connection.execute(text(statement))
-        except ProgrammingError as error:
-            assert "permission denied" in str(error.orig)
-            continue
-        allowed.append(statement)
-    assert not allowed
 
 
 def test_numbers_that_python_cannot_represent_are_read_as_text(outbox: Outbox) -> None:

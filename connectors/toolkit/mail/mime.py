@@ -231,7 +231,7 @@ def _attach(mail: EmailMessage, attachment: Attachment) -> None:
 
 
 def file_name(name: str) -> str:
-    """Return a file name without folders and without characters that hide or reverse parts of it."""
+    """Return a file name without folders and without invisible or reversing characters."""
     last = re.split(r"[/\\]", name)[-1]
     printable = "".join(c for c in last if c.isprintable()).strip(" .")
     return printable[-FILE_NAME_LIMIT:] or "attachment"

@@ -1,8 +1,8 @@
 """What became of mail of ours, as mail servers and mailbox providers report it by mail.
 
 Delivery reports as in RFC 3464 and RFC 6533, complaints in the Abuse Reporting Format (RFC 5965),
-and the free-text bounces of other servers (`connectors.toolkit.mail.bounce_texts`). Anyone can write
-such a mail, so a report that names no message of ours is ignored.
+and the free-text bounces of other servers (`connectors.toolkit.mail.bounce_texts`). Anyone can
+write such a mail, so a report that names no message of ours is ignored.
 """
 
 import re
