@@ -1,5 +1,5 @@
-"""Measurements that anyone can repeat: `make bench`.
+"""Benchmarks that anyone can repeat: `make bench`.
 
-Every ratio is of two figures from the same run on the same machine; where one is repeated, the
-middle of the runs counts.
+Ratios compare two figures of the same run on the same machine. Repeated measurements are reported
+by their median.
 """

@@ -1,5 +1,8 @@
-"""Runs the benches named, or all: `python -m bench [throughput] [latency] …`. The table goes to
-stdout, what is under way to stderr. Fails where a target is missed."""
+"""Run benchmarks: `python -m bench [NAME …]`, by default all.
+
+The table of results is printed on stdout, progress on stderr. The exit code is 1 if a target is
+missed.
+"""
 
 import multiprocessing
 import sys
@@ -9,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 import click
 from rich.console import Console
 
-from bench import latency, neighbours, queries, scan, submission, throughput, webhooks
+from bench import footprint, latency, neighbours, queries, scan, submission, throughput, webhooks
 from bench.figures import Figure, table
 
 BENCHES = {
@@ -20,32 +23,33 @@ BENCHES = {
     "submission": submission.measure,
     "webhooks": webhooks.measure,
     "neighbours": neighbours.measure,
+    "footprint": footprint.measure,
 }
-WIDTH_OF_A_PIPE = 120
+PIPE_WIDTH = 120
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
 def main(names: tuple[str, ...]) -> None:
-    """Measure Postroom's speed: all of it, or what is NAMED."""
+    """Run the benchmarks NAMES, by default all."""
     figures: list[Figure] = []
     try:
         for name in names or BENCHES:
             figures += _measure(name)
     finally:
-        width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
         Console(width=width, highlight=False).print(table(figures))
     sys.exit(not all(figure.met for figure in figures))
 
 
 def _measure(name: str) -> list[Figure]:
-    """Each bench has servers of its own, and so needs a process where nothing remembers others."""
+    """Run a benchmark in a process of its own, since settings are cached per process."""
     print(f"{name} …", file=sys.stderr, flush=True)
-    begun = time.monotonic()
+    started = time.monotonic()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as executor:
         figures = executor.submit(BENCHES[name]).result()
-    print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     return figures
 
 

@@ -1,4 +1,4 @@
-"""A client of the API that costs little, since it shares the machine with what it measures."""
+"""A client of the API that uses little CPU, since it shares the machine with the servers."""
 
 import asyncio
 import json
@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from app.settings import settings
 
 RECIPIENTS = 1000
-TO_EACH_RECIPIENT = "+1202555{:04d}"
+RECIPIENT = "+1202555{:04d}"
 
 
 class Client:
-    """One connection to the API that the settings of this process name, kept alive."""
+    """A persistent connection to the API of the settings."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -21,11 +21,15 @@ class Client:
 
     @classmethod
     async def connect(cls) -> "Client":
-        """A client that is connected."""
+        """Connect a client."""
         return cls(*await asyncio.open_connection(settings().host, settings().port))
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Make one request. Raises RuntimeError for any answer but a 2xx."""
+        """Make a request.
+
+        Raises:
+            RuntimeError: The response is not a 2xx.
+        """
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._writer.write(
             f"POST {path} HTTP/1.1\r\nHost: {settings().host}\r\n"
@@ -34,13 +38,13 @@ class Client:
         )
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"(?i)\r\ncontent-length: (\d+)\r\n", head)
-        answer = await self._reader.readexactly(int(length[1]) if length else 0)
+        response = await self._reader.readexactly(int(length[1]) if length else 0)
         if not head.startswith("HTTP/1.1 2"):
-            raise RuntimeError(f"{path} was answered with {head}{answer.decode()}")
+            raise RuntimeError(f"{path} returned {head}{response.decode()}")
 
     async def submit(self, token: str, number: int, agent: str = "gateway") -> None:
-        """Submit an SMS whose body is `number`, to one recipient in 1,000."""
-        to = TO_EACH_RECIPIENT.format(number % RECIPIENTS)
+        """Submit an SMS with the body `number` to one of 1,000 recipients."""
+        to = RECIPIENT.format(number % RECIPIENTS)
         message = {"channel": "sms", "agent": agent, "to": to, "body": str(number)}
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         await self.post("/api/messages", headers, json.dumps(message).encode())
@@ -53,12 +57,15 @@ class Client:
 async def submit_paced(
     token: str, numbers: range, each_second: int, connections: int, agent: str = "gateway"
 ) -> list[tuple[float, float]]:
-    """Submit the messages of these `numbers`, one after another at a steady pace, whether those
-    before are answered or not. Returns of each, in seconds since the epoch, when it was to be
-    submitted and when it was answered."""
+    """Submit messages at a steady pace, whether or not earlier ones have been answered.
+
+    Returns:
+        For each message, the times at which it was due and at which it was answered, in seconds
+        since the epoch.
+    """
     clients = [await Client.connect() for _ in range(connections)]
-    begun = time.time()
-    due = [begun + place / each_second for place in range(len(numbers))]
+    started = time.time()
+    due = [started + place / each_second for place in range(len(numbers))]
     answered = dict.fromkeys(numbers, 0.0)
 
     async def submit(client: Client, places: range) -> None:
@@ -78,20 +85,29 @@ async def submit_paced(
 async def call_steadily(
     call: Callable[[Client, int], Awaitable[None]], first: int, seconds: float, connections: int
 ) -> list[float]:
-    """Have `call` made with the numbers from `first` on for `seconds`, over each connection the
-    next one as soon as the last is answered. Returns how many seconds each took."""
+    """Make calls for some seconds, one after the other on each connection.
+
+    Args:
+        call: Makes one call, given its number.
+        first: The number of the first call.
+        seconds: For how long.
+        connections: How many at once.
+
+    Returns:
+        The duration of each call in seconds.
+    """
     durations: list[float] = []
     until = time.monotonic() + seconds
 
-    async def go_on(number: int) -> None:
+    async def call_repeatedly(number: int) -> None:
         client = await Client.connect()
-        while (begun := time.monotonic()) < until:
+        while (started := time.monotonic()) < until:
             await call(client, number)
-            durations.append(time.monotonic() - begun)
+            durations.append(time.monotonic() - started)
             number += connections
         client.close()
 
     async with asyncio.TaskGroup() as group:
         for place in range(connections):
-            group.create_task(go_on(first + place))
+            group.create_task(call_repeatedly(first + place))
     return durations

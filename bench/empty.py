@@ -1,4 +1,4 @@
-"""Two tasks to compare with: one that does nothing, and one that says when it was reached."""
+"""Celery tasks to compare with: one that does nothing, and one that reports when it runs."""
 
 import redis
 from celery import shared_task
@@ -10,11 +10,11 @@ DONE_KEY = "bench:done"
 
 @shared_task(name="bench.empty")
 def empty() -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 @shared_task(name="bench.done")
 def done() -> None:
-    """Everything published before has begun."""
+    """Report that all tasks published before have started."""
     with redis.Redis.from_url(settings().redis_url) as client:
         client.set(DONE_KEY, 1)

@@ -1,4 +1,4 @@
-"""What a bench found out, and how it is shown."""
+"""The results of a benchmark, and their table."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One row of the table: `value` in `unit`, and the target it has to meet, if any."""
+    """A row of the table: a value with its unit, and its target, if any."""
 
     measure: str
     value: float
@@ -19,7 +19,7 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the target is met; true where there is none."""
+        """Whether the target is met. True without a target."""
         return (self.at_least is None or self.value >= self.at_least) and (
             self.at_most is None or self.value <= self.at_most
         )
@@ -37,13 +37,13 @@ class Figure:
 
 
 def percentiles(values: Sequence[float], *wanted: int) -> list[float]:
-    """The `wanted` percentiles (1 to 99) of two values or more."""
+    """Return percentiles (1 to 99) of at least two values."""
     hundredths = statistics.quantiles(values, n=100, method="inclusive")
     return [hundredths[percent - 1] for percent in wanted]
 
 
 def table(figures: Iterable[Figure]) -> Table:
-    """The figures as a table."""
+    """Return the figures as a table."""
     made = Table("measure", "figure", "", "target")
     made.columns[1].justify = "right"
     for figure in figures:

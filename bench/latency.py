@@ -1,8 +1,8 @@
-"""From submission to the provider at 20 messages per second, with one web and one worker process.
+"""Latency from submission to the provider at 20 messages per second.
 
-The clock starts when a message is to be submitted, before the request is sent, and ends when the
-gateway has read it. So the figure holds the whole submission too: it is never kinder than the
-time since the message was accepted.
+There is one web and one worker process. Time is measured from when a message is due to be
+submitted, before the request is sent, until the gateway has read it. So it includes the whole
+submission.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ CONNECTIONS = 8
 
 
 def measure() -> list[Figure]:
-    """The rows of the table."""
     with running_stack() as stack:
         stack.run("worker", "app.local.processes", "worker")
         token = stack.run_web()
@@ -37,11 +36,11 @@ def measure() -> list[Figure]:
     ]
     answers = [1000 * (answered - due) for due, answered in submitted]
     p50, p95, p99 = percentiles(arrivals, 50, 95, 99)
-    what = f"request → received by the gateway, {EACH_SECOND} a second"
+    name = f"request → received by the gateway, {EACH_SECOND} a second"
     return [
-        Figure(measure=f"{what}: p50", value=p50, unit="ms", at_most=50),
-        Figure(measure=f"{what}: p95", value=p95, unit="ms"),
-        Figure(measure=f"{what}: p99", value=p99, unit="ms", at_most=250),
+        Figure(measure=f"{name}: p50", value=p50, unit="ms", at_most=50),
+        Figure(measure=f"{name}: p95", value=p95, unit="ms"),
+        Figure(measure=f"{name}: p99", value=p99, unit="ms", at_most=250),
         Figure(measure="  request → 202: p50", value=statistics.median(answers), unit="ms"),
     ]
 

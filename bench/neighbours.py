@@ -1,5 +1,8 @@
-"""What one agent feels of another whose provider hangs: the way of its messages at 20 a second,
-as in `bench.latency`, before and meanwhile. One web and one worker process serve both."""
+"""How much an agent is delayed by another agent whose provider hangs.
+
+The latency of its messages at 20 per second, as in `bench.latency`, is measured before and during
+the outage. One web and one worker process serve both agents.
+"""
 
 import asyncio
 from datetime import datetime
@@ -16,13 +19,12 @@ WARM_UP = 60
 MESSAGES = 300
 CONNECTIONS = 8
 WAITING = 1000
-AT_MOST = 2.0
+MAX_RATIO = 2.0
 
-NOBODY = "+12125550100"
+HANGING_RECIPIENT = "+12125550100"
 
 
 def measure() -> list[Figure]:
-    """The rows of the table."""
     with running_stack(("hanging", "neighbour")) as stack:
         stack.run("worker", "app.local.processes", "worker")
         token = stack.run_web()
@@ -30,20 +32,22 @@ def measure() -> list[Figure]:
         usual = _p95(stack, token, range(WARM_UP, WARM_UP + MESSAGES))
         _hang(stack)
         meanwhile = _p95(stack, token, range(WARM_UP + MESSAGES, WARM_UP + 2 * MESSAGES))
-        # Some were given up and tried again since: the agent was busy all the while.
+        # Some have timed out and been retried since, so the agent was busy all the time.
         _await_hung(stack, MAX_IN_FLIGHT + 1)
-    what = f"request → received by the gateway, {EACH_SECOND} a second: p95"
+    name = f"request → received by the gateway, {EACH_SECOND} a second: p95"
     return [
-        Figure(measure=what, value=usual, unit="ms"),
+        Figure(measure=name, value=usual, unit="ms"),
         Figure(measure="  while the provider of another agent hangs", value=meanwhile, unit="ms"),
-        Figure(measure="  ratio of the two", value=meanwhile / usual, at_most=AT_MOST),
+        Figure(measure="  ratio of the two", value=meanwhile / usual, at_most=MAX_RATIO),
     ]
 
 
 def _hang(stack: Stack) -> None:
-    """Fill the window of the agent whose provider does not answer."""
-    stack.sandbox.control(NOBODY, {"hang": True})
-    submission = Submission(channel="sms", agent="hanging", recipient=NOBODY, body="hello")
+    """Fill the capacity of the agent whose provider does not respond."""
+    stack.sandbox.control(HANGING_RECIPIENT, {"hang": True})
+    submission = Submission(
+        channel="sms", agent="hanging", recipient=HANGING_RECIPIENT, body="hello"
+    )
     with transaction() as connection:
         store(connection, [submission] * WAITING, "bench")
     _await_hung(stack, MAX_IN_FLIGHT)
@@ -58,7 +62,7 @@ def _await_hung(stack: Stack, count: int) -> None:
 
 
 def _p95(stack: Stack, token: str, numbers: range) -> float:
-    """How many milliseconds 95 in 100 of these messages take at most."""
+    """Return the 95th percentile of the latency in milliseconds."""
     submitted = asyncio.run(
         submit_paced(token, numbers, EACH_SECOND, CONNECTIONS, agent="neighbour")
     )
@@ -75,7 +79,7 @@ def _p95(stack: Stack, token: str, numbers: range) -> float:
 
 
 def _received(stack: Stack, numbers: range) -> dict[int, float]:
-    """When the gateway took each message, in seconds since the epoch."""
+    """Return when the gateway received each message, in seconds since the epoch."""
     return {
         int(record["content"]): datetime.fromisoformat(record["received_at"]).timestamp()
         for record in stack.sandbox.received(outcome="accepted")

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that notes what is asked of it."""
+"""A proxy in front of PostgreSQL that records queries."""
 
 import socket
 import socketserver
@@ -15,27 +15,28 @@ CHUNK_BYTES = 65536
 
 @dataclass(frozen=True)
 class Queries:
-    """The first words of all queries that passed, and the `url` where they pass."""
+    """The first words of all queries, and the URL of the proxy that recorded them."""
 
     url: str
     words: list[str] = field(default_factory=list)
 
     @property
     def round_trips(self) -> int:
-        """One for each query: psycopg2 waits for every answer, and sends BEGIN and COMMIT as
-        queries of their own."""
+        """One per query: psycopg2 waits for each, and BEGIN and COMMIT are separate queries."""
         return len(self.words)
 
     @property
     def statements(self) -> int:
-        """The queries that do something."""
+        """The queries other than transaction control."""
         return sum(word not in TRANSACTION_CONTROL for word in self.words)
 
 
 @contextmanager
 def counting_proxy(url: str) -> Iterator[Queries]:
-    """Takes connections to the PostgreSQL at `url` until the block ends, and carries those that
-    it took until they end."""
+    """Accept connections to the PostgreSQL at `url` until the block ends.
+
+    Connections that are open then continue until they are closed.
+    """
     server = urlsplit(url)
 
     class Handler(socketserver.StreamRequestHandler):
@@ -54,7 +55,7 @@ def counting_proxy(url: str) -> Iterator[Queries]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as proxy:
         proxy.daemon_threads = True
         address = server.netloc.replace(f":{server.port}", f":{proxy.server_address[1]}")
-        # Encryption would hide what is to be counted.
+        # The proxy cannot read encrypted queries.
         queries = Queries(server._replace(netloc=address, query="sslmode=disable").geturl())
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         try:
@@ -64,8 +65,11 @@ def counting_proxy(url: str) -> Iterator[Queries]:
 
 
 def _packets(stream: BufferedIOBase) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """The kind, the body and the whole of each packet of a client. (PostgreSQL documentation,
-    chapter "Frontend/Backend Protocol": kind, length, body; the first packet has no kind.)"""
+    """Yield the kind, the body and the bytes of each packet of a client.
+
+    See the PostgreSQL documentation, "Frontend/Backend Protocol": kind, length, body; the first
+    packet has no kind.
+    """
     kind_bytes = 0
     while head := stream.read(kind_bytes + 4):
         body = stream.read(int.from_bytes(head[kind_bytes:]) - 4)

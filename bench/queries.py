@@ -1,7 +1,7 @@
-"""How many SQL statements and round trips a message costs.
+"""The SQL statements and round trips per message.
 
-Counted between the processes and PostgreSQL, so nothing that they ask is left out: transactions,
-scans, looks of the listener at what is due next, sweeps.
+They are counted between the processes and PostgreSQL, so they include transactions, scans and
+rescues.
 """
 
 import asyncio
@@ -17,13 +17,12 @@ from bench.proxy import Queries, counting_proxy
 from bench.stack import running_stack, wait_until_all_sent
 
 EACH_SECOND = 20
-ONE_BY_ONE = 100
+MESSAGES = 100
 CONNECTIONS = 4
 AT_ONCE = 1000
 
 
 def measure() -> list[Figure]:
-    """The rows of the table."""
     with (
         running_stack() as stack,
         counting_proxy(os.environ["DATABASE_URL"]) as by_web,
@@ -33,22 +32,22 @@ def measure() -> list[Figure]:
         token = stack.run_web(DATABASE_URL=by_web.url)
 
         def submit(first: int) -> int:
-            numbers = range(first, first + ONE_BY_ONE)
+            numbers = range(first, first + MESSAGES)
             asyncio.run(submit_paced(token, numbers, EACH_SECOND, CONNECTIONS))
             wait_until_all_sent()
-            return ONE_BY_ONE
+            return MESSAGES
 
-        _accept_at_once()  # opens the connections that are counted on
+        _store_at_once()  # opens the connections
         submit(0)
         return [
             *_count("submission, to a known recipient", by_web, lambda: submit(RECIPIENTS)),
-            *_count("submission, to a new recipient", by_web, lambda: submit(ONE_BY_ONE)),
-            *_count(f"delivery, {EACH_SECOND} a second", by_worker, lambda: submit(2 * ONE_BY_ONE)),
-            *_count(f"delivery, {AT_ONCE:,} at once", by_worker, _accept_at_once),
+            *_count("submission, to a new recipient", by_web, lambda: submit(MESSAGES)),
+            *_count(f"delivery, {EACH_SECOND} a second", by_worker, lambda: submit(2 * MESSAGES)),
+            *_count(f"delivery, {AT_ONCE:,} at once", by_worker, _store_at_once),
         ]
 
 
-def _accept_at_once() -> int:
+def _store_at_once() -> int:
     submission = Submission(channel="sms", agent="gateway", recipient="+12125550100", body="hello")
     with transaction() as connection:
         store(connection, [submission] * AT_ONCE, "bench")
@@ -56,19 +55,18 @@ def _accept_at_once() -> int:
     return AT_ONCE
 
 
-def _count(what: str, queries: Queries, act: Callable[[], int]) -> list[Figure]:
-    """The rows of what `act` has a process ask, for each of the messages whose number it
-    returns."""
+def _count(name: str, queries: Queries, act: Callable[[], int]) -> list[Figure]:
+    """Return the queries of a process per message, while `act` sends as many as it returns."""
     statements, round_trips = queries.statements, queries.round_trips
     messages = act()
     return [
         Figure(
-            measure=what,
+            measure=name,
             value=(queries.statements - statements) / messages,
             unit="SQL statements a message",
         ),
         Figure(
-            measure=what,
+            measure=name,
             value=(queries.round_trips - round_trips) / messages,
             unit="SQL round trips a message",
         ),

@@ -1,7 +1,7 @@
-"""One scan while much waits.
+"""The duration of one scan, by the number of waiting messages.
 
-What is timed is the transaction of `tasks.scan.scan`, from taking the connection to giving it
-back. The publishing after it, which costs the same whatever waits, would only hide a difference.
+The transaction of `tasks.scan.scan` is timed, from checking out its connection to returning it.
+Publishing, which follows, does not depend on the number of waiting messages.
 """
 
 import statistics
@@ -21,9 +21,9 @@ FEW = 1000
 MANY = 1_000_000
 AGENTS = ("one", "two", "three", "four")
 SCANS = 101
-AT_MOST = 1.5
+MAX_RATIO = 1.5
 
-# As old as the place in the queue says, or due in a day and later.
+# Due messages, one per millisecond of age, then messages that are due in a day or later.
 FILL = text("""
 INSERT INTO messages (
     channel, agent, recipient, body, priority, due_at, conversation_id, submitted_by, reason
@@ -43,18 +43,17 @@ INSERT INTO conversations (channel_family, participants) VALUES ('phone', '{+120
 
 
 def measure() -> list[Figure]:
-    """The rows of the table."""
     with running_stack(AGENTS):
         prepare_worker()
         with autocommit() as connection:
             connection.execute(CONVERSATION)
-        moments = _watch_transactions()
-        before = _scan_seconds(moments, FEW, FEW)
-        many = _scan_seconds(moments, MANY, MANY)
-        between = _scan_seconds(moments, FEW, FEW)
-        later = _scan_seconds(moments, FEW + MANY, FEW)
-        after = _scan_seconds(moments, FEW, FEW)
-    # Each against what was measured just before and after it: the pace of a machine may change.
+        times = _watch_transactions()
+        before = _scan_seconds(times, FEW, FEW)
+        many = _scan_seconds(times, MANY, MANY)
+        between = _scan_seconds(times, FEW, FEW)
+        later = _scan_seconds(times, FEW + MANY, FEW)
+        after = _scan_seconds(times, FEW, FEW)
+    # Compare each with the scans before and after it, since the speed of a machine may change.
     few = statistics.median((before, between, after))
     to_many = many / statistics.mean((before, between))
     to_later = later / statistics.mean((between, after))
@@ -62,31 +61,30 @@ def measure() -> list[Figure]:
         Figure(measure=f"scan, {FEW:,} due", value=1000 * few, unit="ms"),
         Figure(measure=f"scan, {MANY:,} due", value=1000 * many, unit="ms"),
         Figure(measure=f"scan, {FEW:,} due and {MANY:,} later", value=1000 * later, unit="ms"),
-        Figure(measure=f"scan, {MANY:,} due to {FEW:,}", value=to_many, at_most=AT_MOST),
-        Figure(measure=f"scan, {MANY:,} later to none", value=to_later, at_most=AT_MOST),
+        Figure(measure=f"scan, {MANY:,} due to {FEW:,}", value=to_many, at_most=MAX_RATIO),
+        Figure(measure=f"scan, {MANY:,} later to none", value=to_later, at_most=MAX_RATIO),
     ]
 
 
 def _watch_transactions() -> list[float]:
-    """Grows by a moment when a connection for transactions is taken, and when it is given back."""
-    moments: list[float] = []
+    """Return a list that receives the time of each checkout and checkin of a connection."""
+    times: list[float] = []
     for name in ("checkout", "checkin"):
-        event.listen(engine(), name, lambda *_: moments.append(time.perf_counter()))
-    return moments
+        event.listen(engine(), name, lambda *_: times.append(time.perf_counter()))
+    return times
 
 
-def _scan_seconds(moments: list[float], waiting: int, due: int) -> float:
-    """How long a scan takes with so many `waiting`, of which so many are `due`; the middle of
-    many, each with the claims of the one before undone."""
+def _scan_seconds(times: list[float], waiting: int, due: int) -> float:
+    """Return the median duration of a scan. The claims of each scan are undone before the next."""
     _fill(waiting, due)
     durations = []
     for _ in range(SCANS):
-        moments.clear()
+        times.clear()
         scanned = scan()
-        begun, ended = moments
-        durations.append(ended - begun)
+        started, ended = times
+        durations.append(ended - started)
         if scanned is None or scanned.queued != len(AGENTS) * MAX_IN_FLIGHT:
-            raise RuntimeError(f"the scan did not fill all windows: {scanned}")
+            raise RuntimeError(f"the scan did not use the whole capacity: {scanned}")
         with transaction() as connection:
             pause.pause_scheduler(connection, by="bench")
             pause.resume_scheduler(connection, by="bench")
@@ -94,8 +92,7 @@ def _scan_seconds(moments: list[float], waiting: int, due: int) -> float:
 
 
 def _fill(waiting: int, due: int) -> None:
-    """Past the triggers, which would write an event for each; vacuumed, as it is soon after in
-    any case, so that this does not happen while scans are timed."""
+    """Insert messages without their events, and vacuum the table, as autovacuum soon would."""
     print(f"  {waiting:,} messages, {due:,} of them due", file=sys.stderr, flush=True)
     with autocommit() as connection:
         for statement in (

@@ -1,4 +1,4 @@
-"""A Postroom of its own for a bench: embedded servers, a sandbox and the processes asked for."""
+"""A Postroom for one benchmark: embedded servers, a sandbox and some of the processes."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import text
@@ -16,10 +16,9 @@ from sqlalchemy import text
 from app import db, migrate
 from app.agents import agents
 from app.auth import tokens as auth
-from app.local.servers import PostgresServer, ValkeyServer
+from app.local.servers import PostgresServer, ValkeyServer, free_port
 from app.settings import settings
 from sandbox.client import RunningSandbox, running_sandbox
-from tests.servers import free_port
 
 MAX_IN_FLIGHT = 32
 AGENT = """
@@ -31,7 +30,7 @@ url = "{url}"
 allow_networks = ["loopback"]
 """
 
-# By the partial indexes alone: a look at the whole table would be felt by what is measured.
+# Reads only partial indexes. A scan of the table would disturb the measurement.
 ALL_SENT = text("""
 SELECT NOT EXISTS(
     SELECT FROM messages WHERE status IN ('outbox', 'retry') AND lease_until IS NULL
@@ -41,14 +40,15 @@ SELECT NOT EXISTS(
 
 @dataclass(frozen=True)
 class Stack:
-    """What a bench runs against; `run` adds a process to it."""
+    """The servers and processes of a benchmark."""
 
     sandbox: RunningSandbox
     folder: Path
     _processes: ExitStack
+    pids: dict[str, int] = field(default_factory=dict)
 
     def run(self, name: str, *command: str, **environment: str) -> None:
-        """Start `python -m COMMAND`, its output in a file named after it."""
+        """Start `python -m COMMAND`, with its output in the file NAME.log."""
         log = self._processes.enter_context((self.folder / f"{name}.log").open("wb"))
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -58,9 +58,10 @@ class Stack:
         )
         self._processes.callback(process.wait)
         self._processes.callback(process.terminate)
+        self.pids[name] = process.pid
 
     def run_web(self, **environment: str) -> str:
-        """Start the API and wait until it listens. Returns a token for it."""
+        """Start the API, wait until it listens, and return a token."""
         self.run("web", "app.local.processes", "web", **environment)
         wait_until(_web_listens, "the API listens")
         with db.transaction() as connection:
@@ -71,9 +72,14 @@ class Stack:
 def running_stack(
     agent_names: Sequence[str] = ("gateway",), further_agents: str = ""
 ) -> Iterator[Stack]:
-    """Servers with fast settings, a migrated database and a sandbox; this process uses them too,
-    once and no others. The agents are gateways of these names, and those that `further_agents`
-    has as TOML. What the processes had to say is shown where the block fails."""
+    """Run servers with fast settings, a migrated database and a sandbox.
+
+    This process uses them too. If the block fails, the logs of the processes are printed.
+
+    Args:
+        agent_names: The names of agents with the gateway connector.
+        further_agents: More agents, as TOML.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postroom-bench-")))
         postgres = PostgresServer(folder / "postgres", free_port(), durable=False)
@@ -119,7 +125,11 @@ def running_stack(
 def wait_until(
     done: Callable[[], bool], what: str, seconds: float = 120, pause_seconds: float = 0.01
 ) -> None:
-    """Wait for `done`. Raises TimeoutError naming `what` did not happen."""
+    """Wait until `done` returns True.
+
+    Raises:
+        TimeoutError: It did not; the text contains `what`.
+    """
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
@@ -128,8 +138,12 @@ def wait_until(
 
 
 def wait_until_all_sent() -> None:
-    """Wait until no message waits or is held. Raises TimeoutError, or RuntimeError where one
-    ended otherwise than sent."""
+    """Wait until no message is waiting or in flight.
+
+    Raises:
+        TimeoutError: Some still are after two minutes.
+        RuntimeError: Some were not sent.
+    """
     with db.autocommit() as connection:
         connection.execute(text("SET enable_seqscan = off"))
         wait_until(

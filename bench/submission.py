@@ -1,4 +1,4 @@
-"""Submissions per second through the API with one web worker, by a client of its own process."""
+"""Submissions per second through the API with one web worker. The client is a process."""
 
 import asyncio
 import multiprocessing
@@ -17,7 +17,6 @@ RUNS = 3
 
 
 def measure() -> list[Figure]:
-    """The rows of the table."""
     context = multiprocessing.get_context("spawn")
     with (
         running_stack() as stack,
@@ -31,11 +30,11 @@ def measure() -> list[Figure]:
         1000 * statistics.median(values)
         for values in zip(*(percentiles(durations, 50, 95) for durations in runs), strict=True)
     )
-    what = f"submission, 1 web worker, {CONNECTIONS} clients"
+    name = f"submission, 1 web worker, {CONNECTIONS} clients"
     return [
-        Figure(measure=what, value=each_second, unit="a second"),
-        Figure(measure=f"{what}: p50", value=p50, unit="ms"),
-        Figure(measure=f"{what}: p95", value=p95, unit="ms"),
+        Figure(measure=name, value=each_second, unit="a second"),
+        Figure(measure=f"{name}: p50", value=p50, unit="ms"),
+        Figure(measure=f"{name}: p95", value=p95, unit="ms"),
     ]
 
 

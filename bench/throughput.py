@@ -1,4 +1,4 @@
-"""Messages per second through the whole way, against empty Celery tasks on the same worker."""
+"""Messages per second, from the outbox to the provider, and empty Celery tasks per second."""
 
 import statistics
 import time
@@ -19,9 +19,9 @@ from tasks import celery
 MESSAGES = 5000
 WARM_UP = 500
 RUNS = 3
-AT_ONCE = 500
+BATCH = 500
 
-# By the clock of the database, so that it does not matter when the end is noticed.
+# Measured by the database, so that it does not matter when the end is noticed.
 SECONDS_TAKEN = text("""
 SELECT extract(epoch FROM max(finished_at) - (SELECT changed_at FROM scheduler_state))
 FROM messages WHERE finished_at IS NOT NULL
@@ -29,7 +29,6 @@ FROM messages WHERE finished_at IS NOT NULL
 
 
 def measure() -> list[Figure]:
-    """The rows of the table."""
     with running_stack() as stack, redis.Redis.from_url(settings().redis_url) as client:
         stack.run("worker", "celery", "-A", "tasks", "worker", "-l", "WARNING", "-I", "bench.empty")
         _empty_rate(client, WARM_UP)
@@ -49,14 +48,14 @@ def measure() -> list[Figure]:
 
 def _empty_rate(client: "redis.Redis", count: int) -> float:
     client.delete(DONE_KEY)
-    begun = time.monotonic()
+    started = time.monotonic()
     with celery.producer_pool.acquire(block=True) as producer:
-        with producer.batch(max_size=AT_ONCE):
+        with producer.batch(max_size=BATCH):
             for _ in range(count):
                 empty.apply_async(producer=producer)
         done.apply_async(producer=producer)
     wait_until(lambda: bool(client.exists(DONE_KEY)), "empty tasks")
-    return count / (time.monotonic() - begun)
+    return count / (time.monotonic() - started)
 
 
 def _message_rate(count: int) -> float:
@@ -65,8 +64,8 @@ def _message_rate(count: int) -> float:
         submission = Submission(
             channel="sms", agent="gateway", recipient="+12025550100", body="hello"
         )
-        for _ in range(count // AT_ONCE):
-            store(connection, [submission] * AT_ONCE, "bench")
+        for _ in range(count // BATCH):
+            store(connection, [submission] * BATCH, "bench")
     with transaction() as connection:
         pause.resume_scheduler(connection, by="bench")
     wait_until_all_sent()

@@ -1,6 +1,6 @@
-"""Webhook calls per second on one web worker, by a client of its own process.
+"""Webhooks per second with one web worker. The client is a process.
 
-Each is a status call of Twilio, signed, for a message of its own that it moves on to delivered.
+Each is a signed status webhook of Twilio for a message of its own, which it marks as delivered.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ CONNECTIONS = 8
 WARM_UP_SECONDS = 2.0
 SECONDS = 5.0
 RUNS = 3
-CALLS_AT_MOST = 5000
+MAX_CALLS = 5000
 
 ACCOUNT_SID = "AC" + "a" * 32
-AUTH_TOKEN = "the-token-of-a-bench"
+AUTH_TOKEN = "auth-token-of-the-benchmark"
 AGENT = f"""
 [agents.twilio]
 connector = "twilio"
@@ -39,7 +39,7 @@ sender = "+15005550006"
 """
 PATH = "/api/webhooks/twilio/status"
 
-# Accepted first, and sent only then: each has the events that such a message has.
+# Accepted and then sent, so that each message has the usual events.
 FILL = (
     text("""
         WITH conversation AS (
@@ -59,7 +59,6 @@ FILL = (
 
 
 def measure() -> list[Figure]:
-    """The rows of the table."""
     context = multiprocessing.get_context("spawn")
     with (
         running_stack(further_agents=AGENT) as stack,
@@ -68,7 +67,7 @@ def measure() -> list[Figure]:
         _fill()
         stack.run_web()
         runs = [
-            executor.submit(_call, 1 + number * CALLS_AT_MOST, seconds).result()
+            executor.submit(_call, 1 + number * MAX_CALLS, seconds).result()
             for number, seconds in enumerate([WARM_UP_SECONDS, *[SECONDS] * RUNS])
         ]
         _check(sum(len(durations) for durations in runs))
@@ -78,28 +77,28 @@ def measure() -> list[Figure]:
         1000 * statistics.median(values)
         for values in zip(*(percentiles(durations, 50, 95) for durations in runs), strict=True)
     )
-    what = f"webhook, signed status of Twilio, 1 web worker, {CONNECTIONS} clients"
+    name = f"signed Twilio status webhook, 1 web worker, {CONNECTIONS} clients"
     return [
-        Figure(measure=what, value=each_second, unit="a second"),
-        Figure(measure=f"{what}: p50", value=p50, unit="ms"),
-        Figure(measure=f"{what}: p95", value=p95, unit="ms"),
+        Figure(measure=name, value=each_second, unit="a second"),
+        Figure(measure=f"{name}: p50", value=p50, unit="ms"),
+        Figure(measure=f"{name}: p95", value=p95, unit="ms"),
     ]
 
 
 def _fill() -> None:
     with transaction() as connection:
         for statement in FILL:
-            connection.execute(statement, {"messages": (1 + RUNS) * CALLS_AT_MOST})
+            connection.execute(statement, {"messages": (1 + RUNS) * MAX_CALLS})
 
 
 def _check(calls: int) -> None:
-    """Each call was kept and has moved its message on, or what was measured is nothing."""
+    """Check that each webhook has marked its message as delivered."""
     with transaction() as connection:
         delivered = connection.execute(
             text("SELECT count(*) FROM messages WHERE status = 'delivered'")
         ).scalar_one()
     if delivered != calls:
-        raise RuntimeError(f"{calls} calls delivered {delivered} messages")
+        raise RuntimeError(f"{calls} webhooks marked {delivered} messages as delivered")
 
 
 def _call(first: int, seconds: float) -> list[float]:

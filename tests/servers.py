@@ -1,6 +1,5 @@
 """Throwaway PostgreSQL and Valkey servers on free ports, with settings that favour speed."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,15 +10,8 @@ import pytest
 
 from app import db
 from app import migrate as migrations
-from app.local.servers import PostgresServer, ValkeyServer
+from app.local.servers import PostgresServer, ValkeyServer, free_port
 from app.settings import settings
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is not in use."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

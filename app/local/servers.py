@@ -10,6 +10,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -281,6 +282,13 @@ class ValkeyServer(Server):
                 return bool(client.ping())
             except redis.RedisError:
                 return False
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that is not in use."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def write_private(path: Path, text: str) -> None:
