@@ -16,7 +16,6 @@ from pydantic import (
     GetJsonSchemaHandler,
     JsonValue,
     Strict,
-    StringConstraints,
     ValidationError,
 )
 from pydantic_core import PydanticCustomError, core_schema
@@ -32,7 +31,6 @@ S3_ADDRESS = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\u0000-\u001f\u007f]{1,1
 SHA256 = r"^[0-9A-Fa-f]{64}$"
 FILE_NAME = r"^[^/\\\u0000-\u001f\u007f]+$"
 BASE64 = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
-CODE = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -83,9 +81,7 @@ def _reason(detail: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Without:
-    """Marks a text that must be free of some characters, written as in a regular expression, and
-    of what is not Unicode at all.
-    """
+    """Rejects strings with certain characters (as in a regular expression) or with surrogates."""
 
     characters: str
     reason: str
@@ -96,9 +92,7 @@ class _Without:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise PydanticCustomError(
-                "unicode", "must not contain half of a surrogate pair"
-            ) from None
+            raise PydanticCustomError("unicode", "must not contain unpaired surrogates") from None
         return value
 
     def __get_pydantic_core_schema__(
@@ -113,35 +107,35 @@ class _Without:
 
 
 TEXT = _Without(r"\u0000", "must not contain NUL")
-"""A text that PostgreSQL can keep."""
+"""A string that PostgreSQL can store."""
 
 ONE_LINE = _Without(
     r"\u0000-\u0008\u000a-\u001f\u007f\u0085\u2028\u2029",
     "must not contain CR, LF, NUL or other control characters",
 )
-"""A text that may become part of a header: nothing in it can be taken for the end of a line."""
-
-Code = Annotated[str, StringConstraints(pattern=CODE)]
+"""A string that can be put in a header: nothing in it ends the line."""
 
 
 def _with_time_zone(value: Any) -> Any:
     if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", value):
-        raise PydanticCustomError("instant", "give a date and time, such as 2026-11-22T14:00:00Z")
+        raise PydanticCustomError(
+            "instant", "must be a date and time, such as 2026-11-22T14:00:00Z"
+        )
     if not re.search(r"([Zz]|[+-]\d\d:?\d\d)$", value):
-        raise PydanticCustomError("instant", "give a time zone, such as 2026-11-22T14:00:00Z")
+        raise PydanticCustomError("instant", "must have a time zone, such as 2026-11-22T14:00:00Z")
     return value
 
 
 def _in_utc(value: datetime) -> datetime:
-    # PostgreSQL reads no offset of 16 hours or more, which ISO 8601 allows.
+    # PostgreSQL rejects offsets of 16 hours or more, which ISO 8601 allows.
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        raise PydanticCustomError("instant", "must lie between the years 1 and 9999") from None
+        raise PydanticCustomError("instant", "must be between the years 1 and 9999") from None
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_with_time_zone), AfterValidator(_in_utc)]
-"""A moment, in UTC. Given in ISO 8601 with a time zone and in no other way."""
+"""A timestamp, converted to UTC. Only ISO 8601 with a time zone is accepted."""
 
 
 def _plain(value: JsonValue) -> JsonValue:
@@ -151,7 +145,9 @@ def _plain(value: JsonValue) -> JsonValue:
 
 def _walk(value: JsonValue, depth: int) -> None:
     if depth == 0:
-        raise PydanticCustomError("depth", f"nested deeper than {MAX_JSON_DEPTH} levels")
+        raise PydanticCustomError(
+            "depth", f"must not be nested deeper than {MAX_JSON_DEPTH} levels"
+        )
     if isinstance(value, dict):
         for key, inner in value.items():
             TEXT.check(key)
@@ -162,11 +158,11 @@ def _walk(value: JsonValue, depth: int) -> None:
     elif isinstance(value, str):
         TEXT.check(value)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise PydanticCustomError("number", "holds a number that is too large")
+        raise PydanticCustomError("number", "must not contain numbers that are too large for JSON")
 
 
 Json = Annotated[JsonValue, AfterValidator(_plain)]
-"""Any JSON value that PostgreSQL can keep."""
+"""Any JSON value that PostgreSQL can store."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_plain)]
 
@@ -176,19 +172,19 @@ def _whole(value: Any) -> Any:
 
 
 Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
-"""A whole number. To JSON 1.0 is one too; a text is none."""
+"""An integer. 1.0 is accepted, as JSON does not distinguish it from 1; strings are not."""
 
 
 def _flag(value: Any) -> bool:
     if value not in ("true", "false"):
-        raise PydanticCustomError("flag", "give true or false")
+        raise PydanticCustomError("flag", "must be true or false")
     return bool(value == "true")
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
-"""Yes or no in a query, in JSON's words."""
+"""A boolean in a query string: `true` or `false`."""
 
 
 def now() -> datetime:
-    """This moment, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

@@ -1,10 +1,10 @@
-"""The HTTP face: one section of operations a file, and what they all share."""
+"""The Flask application, assembled from the sections of the API."""
 
 import structlog
 from flask import Flask
 from werkzeug.routing import IntegerConverter
 
-from app.agents import agents as configured_agents
+from app.agents import agents as load_agents
 from app.api import openapi, problems, requests
 from app.api.routes import (
     agents,
@@ -14,6 +14,7 @@ from app.api.routes import (
     generic_webhooks,
     health,
     messages,
+    metrics,
     replay,
     scheduler,
     suppressions,
@@ -33,6 +34,7 @@ SECTIONS = (
     webhooks.section,
     generic_webhooks.section,
     health.section,
+    metrics.section,
     docs.section,
 )
 
@@ -40,18 +42,21 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class IdConverter(IntegerConverter):
-    """`<id:…>` in a rule: what can be an id at all. Said by the pattern, since werkzeug answers
-    405 instead of 404 where another method has the same rule and it is the bounds that refuse.
+    """`<id:…>` in a rule: a positive integer.
+
+    The bounds are in the pattern: with `min` and `max`, werkzeug answers 405 instead of 404 if the
+    same rule has another method.
     """
 
     regex = "[1-9][0-9]{0,17}"
 
 
 def create_app() -> Flask:
-    """The WSGI application.
+    """Return the WSGI application.
 
-    Raises AgentsError, pydantic.ValidationError or ValueError where agents or settings cannot be
-    used.
+    Raises:
+        AgentsError: `agents.toml` is invalid.
+        ValueError: A setting is invalid. (pydantic's ValidationError is one.)
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings().request_limit_bytes
@@ -59,9 +64,9 @@ def create_app() -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["throttle"] = Throttle(settings())
     app.extensions["openapi"] = openapi.describe(SECTIONS)
-    configured_agents()
+    load_agents()
     if settings().webhook_verify == "none":
-        log.warning("POSTROOM_WEBHOOK_VERIFY is none: anybody can bring us sms and email")
+        log.warning("POSTROOM_WEBHOOK_VERIFY is none: generic webhooks need no token")
     requests.init_app(app)
     problems.init_app(app)
     for section in SECTIONS:

@@ -25,7 +25,6 @@ HEADER = "Idempotency-Key"
 PATTERN = r"^[!-~]{1,255}$"
 REPLAYED = "Idempotent-Replayed"
 STORED_HEADERS = ("Location",)
-HEADERS = {HEADER: {"type": "string", "pattern": PATTERN}}
 
 
 @dataclass(slots=True)

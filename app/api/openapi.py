@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the API, made of its operations."""
+"""The OpenAPI 3.1 description of the API, generated from its operations."""
 
 import inspect
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from app.api import problems
+from app.api import idempotency, problems
 from app.api.operations import Operation, Section, View
 
 JSON = "application/json"
@@ -17,29 +17,43 @@ REF = "#/components/schemas/{model}"
 SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "token": {"type": "apiKey", "in": "header", "name": "X-API-Token"},
-    "basic": {"type": "http", "scheme": "basic", "description": "name and token"},
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The name of the token and the token itself.",
+    },
 }
 PATH_VARIABLES = {
     "id": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
     "default": {"type": "string", "minLength": 1},
 }
-CAUSES = {
-    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
-    HTTPStatus.UNAUTHORIZED: "No token, or one that is unknown, expired or revoked.",
-    HTTPStatus.FORBIDDEN: "The token lacks the scope.",
-    HTTPStatus.NOT_FOUND: "There is no such thing.",
-    HTTPStatus.CONFLICT: "Not in its present state.",
+IDEMPOTENCY_KEY = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "schema": {
+        "type": "string",
+        "pattern": idempotency.PATTERN,
+        "description": "A unique value. A repeated request with the same key within 24 hours"
+        " gets the first response again and sends nothing.",
+    },
+}
+PROBLEMS = {
+    HTTPStatus.BAD_REQUEST: "The body is malformed.",
+    HTTPStatus.UNAUTHORIZED: "The credentials are missing or invalid.",
+    HTTPStatus.FORBIDDEN: "The token does not have the required scope.",
+    HTTPStatus.NOT_FOUND: "Not found.",
+    HTTPStatus.CONFLICT: "Not possible in the current state.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not application/json.",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "Fields are wrong; each is named.",
-    HTTPStatus.TOO_MANY_REQUESTS: "Too fast; Retry-After says when to go on.",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "An error of ours.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The database does not answer; try again.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The content type is not application/json.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Some fields are invalid; `errors` names each.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Rate limit exceeded. Try again after Retry-After seconds.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Internal error.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database is unavailable. Try again.",
 }
 
 
 def describe(sections: Iterable[Section]) -> dict[str, Any]:
-    """The description of all `sections`."""
+    """Return the OpenAPI document for `sections`."""
     served = [(section.name, *one) for section in sections for one in section.operations]
     types = _Types([operation for _, operation, _ in served])
     paths: dict[str, dict[str, Any]] = {}
@@ -51,8 +65,8 @@ def describe(sections: Iterable[Section]) -> dict[str, Any]:
         "info": {
             "title": "Postroom",
             "version": version("postroom"),
-            "description": "Accepts messages, keeps them, has them sent, and tells what became"
-            " of them.",
+            "description": "Accepts messages, stores them, sends each one through the provider"
+            " that fits, and reports what happened to it.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
@@ -62,7 +76,7 @@ def describe(sections: Iterable[Section]) -> dict[str, Any]:
 
 
 class _Types:
-    """The JSON schemas of all types that operations name."""
+    """The JSON schemas of the types of operations."""
 
     def __init__(self, operations: list[Operation]) -> None:
         self._keys: dict[tuple[str, str], Any] = {}
@@ -84,12 +98,12 @@ class _Types:
         self.definitions: dict[str, Any] = described.get("$defs", {})
 
     def schema(self, named: Any, mode: str) -> dict[str, Any]:
-        """The schema of a type, as a reference where it has a name."""
+        """Return the schema of a type: a reference if the type has a name."""
         found: dict[str, Any] = self._schemas[repr(named), mode]
         return found
 
     def properties(self, named: Any) -> dict[str, Any]:
-        """The schemas of the fields of a model."""
+        """Return the schemas of the fields of a model."""
         name = self.schema(named, "validation")["$ref"].rpartition("/")[2]
         found: dict[str, Any] = self.definitions[name]["properties"]
         return found
@@ -105,14 +119,12 @@ def _operation(tag: str, operation: Operation, view: View, types: _Types) -> dic
         "responses": _responses(operation, types),
         "security": [],
     }
-    entry["parameters"] += [
-        {"name": name, "in": "header", "schema": schema}
-        for name, schema in operation.headers.items()
-    ]
+    if operation.submits:
+        entry["parameters"].append(IDEMPOTENCY_KEY)
     if not operation.public:
         entry["security"] = [{name: []} for name in SECURITY]
-        needs = f"Needs a token with the scope `{operation.scope}`."
-        description += f"\n\n{needs if operation.scope else 'Needs any token.'}"
+        scope = f"Requires the scope `{operation.scope}`."
+        description += f"\n\n{scope if operation.scope else 'Requires a token of any scope.'}"
     if operation.body is not None:
         entry["requestBody"] = {
             "required": operation.body_required,
@@ -125,16 +137,16 @@ def _operation(tag: str, operation: Operation, view: View, types: _Types) -> dic
 
 def _responses(operation: Operation, types: _Types) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for status, answer in operation.responses.items():
+    for status, body in operation.responses.items():
         content = (
-            {answer: {"schema": {"type": "string"}}}
-            if isinstance(answer, str)
-            else {JSON: {"schema": types.schema(answer, "serialization")}}
+            {body: {"schema": {"type": "string"}}}
+            if isinstance(body, str)
+            else {JSON: {"schema": types.schema(body, "serialization")}}
         )
         found[str(status.value)] = {"description": status.phrase, "content": content}
     problem = {problems.CONTENT_TYPE: {"schema": types.schema(problems.Problem, "serialization")}}
     for status in operation.all_problems():
-        found[str(status.value)] = {"description": CAUSES[status], "content": problem}
+        found[str(status.value)] = {"description": PROBLEMS[status], "content": problem}
     return found
 
 

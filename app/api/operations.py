@@ -39,7 +39,6 @@ class Operation:
         body: The model of the JSON body.
         body_required: False if the body may be left out.
         checked: False passes the body to the view as plain JSON, which then validates it.
-        headers: The JSON schemas of the request headers.
         problems: Error statuses besides those that follow from the rest.
     """
 
@@ -54,7 +53,6 @@ class Operation:
     body: Any = None
     body_required: bool = True
     checked: bool = True
-    headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     problems: frozenset[HTTPStatus] = frozenset()
 
     def all_problems(self) -> list[HTTPStatus]:

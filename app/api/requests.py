@@ -1,4 +1,4 @@
-"""What every request gets: an id, a line in the log, and headers that keep browsers careful."""
+"""Request ids, the request log and security headers."""
 
 import re
 import secrets
@@ -12,7 +12,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def init_app(app: Flask) -> None:
-    """Give them to each request of `app`."""
+    """Add them to every request of `app`."""
 
     @app.before_request
     def begin() -> None:
@@ -30,7 +30,7 @@ def init_app(app: Flask) -> None:
         response.headers.setdefault(
             "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"
         )
-        # The rule and not the address: that may hold a recipient.
+        # The rule instead of the URL, which may contain a recipient.
         log.info(
             "request",
             method=request.method,
@@ -42,7 +42,7 @@ def init_app(app: Flask) -> None:
         return response
 
     @app.teardown_request
-    def forget(_error: BaseException | None) -> None:
+    def unbind(_error: BaseException | None) -> None:
         structlog.contextvars.unbind_contextvars("request_id")
 
 

@@ -57,14 +57,14 @@ def _credentials() -> tuple[str, str | None]:
 def _find_client(token: str, name: str | None) -> Client:
     try:
         with db.autocommit() as connection:
-            return tokens.find(connection, token, name=name)
+            return tokens.find_client(connection, token, name=name)
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
     # The first statement of a request meets pooled connections that have died. The pool has
     # discarded them all by now.
     with db.autocommit() as connection:
-        return tokens.find(connection, token, name=name)
+        return tokens.find_client(connection, token, name=name)
 
 
 def _unauthorised(detail: str) -> ProblemError:

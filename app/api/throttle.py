@@ -46,7 +46,7 @@ class Throttle:
         if time.monotonic() < self._not_before:
             return
         try:
-            room = self._limiter.take({f"submit/{client}": self._limits})
+            capacity = self._limiter.take({f"submit/{client}": self._limits})
         except redis.RedisError as error:
             self._not_before = time.monotonic() + PAUSE.total_seconds()
             log.warning(
@@ -55,10 +55,10 @@ class Throttle:
                 seconds=PAUSE.total_seconds(),
             )
             return
-        if not room.free:
+        if not capacity.free:
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"Rate limit exceeded: {' and '.join(map(str, self._limits))}."
                 " Try again after Retry-After seconds.",
-                headers={"Retry-After": str(max(1, math.ceil(room.wait.total_seconds())))},
+                headers={"Retry-After": str(max(1, math.ceil(capacity.wait.total_seconds())))},
             )

@@ -1,4 +1,4 @@
-"""The application that gunicorn serves: `gunicorn app.api.wsgi:app`."""
+"""The application for gunicorn: `gunicorn app.api.wsgi:app`."""
 
 import sys
 
@@ -8,15 +8,15 @@ from app import logs
 from app.agents import AgentsError
 from app.api.factory import create_app
 
-APP_LOAD_ERROR = 4  # tells gunicorn to end, and not to start one worker after the other
+APP_LOAD_ERROR = 4  # makes gunicorn exit instead of restarting its workers forever
 
 
 def _without_values(error: Exception) -> str:
-    """What is wrong; of settings not the values, which may be secrets."""
+    """Format an error; without the values of settings, which may be secrets."""
     if not isinstance(error, ValidationError):
         return str(error)
-    faults = error.errors(include_input=False, include_url=False)
-    return "\n".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    details = error.errors(include_input=False, include_url=False)
+    return "\n".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
 
 
 try:

@@ -1,4 +1,4 @@
-"""API tokens: made once and shown once; only their SHA-256 is kept."""
+"""API tokens. A token is shown once, when it is created; only its SHA-256 is stored."""
 
 import hmac
 import secrets
@@ -20,12 +20,12 @@ MAX_NAME = 100
 
 
 class TokenError(Exception):
-    """The credentials are good for nothing. The text says why and holds no secret."""
+    """Invalid credentials. The text says why and contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who is asking: the name of the token, and what it may do."""
+    """An authenticated client: the name of its token and the scopes."""
 
     name: str
     scopes: frozenset[str]
@@ -38,16 +38,19 @@ def create_token(
     scopes: Collection[Scope],
     expires_at: datetime | None = None,
 ) -> str:
-    """Make a token and return it; nobody can read it again.
+    """Create a token and return it. It cannot be read again.
 
-    Several tokens may share a name, so a new one can be in use before the old one is revoked.
-    Raises ValueError where the name or the scopes are of no use.
+    Several tokens may share a name, so that a new one can replace an old one before that is
+    revoked.
+
+    Raises:
+        ValueError: The name or the scopes are invalid.
     """
-    # HTTP Basic ends the name at the first colon.
+    # In HTTP Basic the name ends at the first colon.
     if not name.isprintable() or ":" in name or not 0 < len(name) <= MAX_NAME:
-        raise ValueError("the name must be 1 to 100 printable characters without a colon")
+        raise ValueError("name: must be 1 to 100 printable characters without a colon")
     if not scopes or not set(scopes) <= set(SCOPES):
-        raise ValueError(f"the scopes must be one or more of {', '.join(SCOPES)}")
+        raise ValueError(f"scopes: must be one or more of {', '.join(SCOPES)}")
     token = PREFIX + secrets.token_urlsafe(32)
     connection.execute(
         insert(ApiToken).values(
@@ -61,8 +64,8 @@ def create_token(
     return token
 
 
-# Noting the last use rides on the look-up, at most once a minute, so that it costs neither a
-# round trip nor a row version for each request.
+# The same statement updates last_used_at, at most once a minute: that saves a round trip, and a
+# row version for each request.
 FIND = text("""
 WITH found AS (
     SELECT id, name, hash, scopes, revoked_at <= now() AS revoked, expires_at <= now() AS expired
@@ -78,26 +81,27 @@ SELECT name, hash, scopes, revoked, expired FROM found
 """)
 
 
-def find(connection: Connection, token: str, *, name: str | None = None) -> Client:
-    """Whose token this is; with `name`, it must be the token's own. One statement.
+def find_client(connection: Connection, token: str, *, name: str | None = None) -> Client:
+    """Return the client of a token. If `name` is given, it must be the token's name.
 
-    Raises TokenError where it is unknown, revoked or expired.
+    Raises:
+        TokenError: The token is unknown, revoked or expired.
     """
     hashed = _hash(token)
     row = connection.execute(FIND, {"hash": hashed}).one_or_none()
     if row is None or not hmac.compare_digest(bytes(row.hash), hashed):
-        raise TokenError("unknown token")
+        raise TokenError("Invalid credentials.")
     if name is not None and not hmac.compare_digest(row.name.encode(), name.encode()):
-        raise TokenError("unknown token")
+        raise TokenError("Invalid credentials.")
     if row.revoked:
-        raise TokenError("the token was revoked")
+        raise TokenError("The token has been revoked.")
     if row.expired:
-        raise TokenError("the token has expired")
+        raise TokenError("The token has expired.")
     return Client(row.name, frozenset(row.scopes))
 
 
 def revoke(connection: Connection, token_id: int) -> bool:
-    """End a token at once. False where there is no such token that still was good."""
+    """Revoke a token. Return False if there is no such token, or it was revoked already."""
     revoked = connection.execute(
         update(ApiToken)
         .where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None))
@@ -106,10 +110,8 @@ def revoke(connection: Connection, token_id: int) -> bool:
     return revoked.rowcount == 1
 
 
-def tokens(connection: Connection) -> list[Row[tuple[object, ...]]]:
-    """Every token, oldest first: id, name, hint, scopes, created_at, expires_at, revoked_at and
-    last_used_at (to the minute).
-    """
+def list_tokens(connection: Connection) -> list[Row[tuple[object, ...]]]:
+    """Return all tokens without their hashes, oldest first."""
     columns = [column for column in ApiToken.__table__.columns if column.name != "hash"]
     return list(connection.execute(select(*columns).order_by(ApiToken.id)))
 

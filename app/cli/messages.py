@@ -44,8 +44,8 @@ def cancel(*, ids: tuple[int, ...], as_json: bool) -> None:
     type=click.Choice(sorted(REPLAYABLE)),
     help="Only this status; by default failed. Can be repeated.",
 )
-@click.option("--since", "created_from", metavar="TIME", help="Created at this time or later.")
-@click.option("--until", "created_to", metavar="TIME", help="Created before this time.")
+@click.option("--since", metavar="TIME", help="Created at this time or later.")
+@click.option("--until", metavar="TIME", help="Created before this time.")
 @click.option("--yes", is_flag=True, help="Replay. Without it, a filter only counts.")
 @json_option
 def replay(

@@ -46,7 +46,8 @@ def status(*, watch: bool, as_json: bool) -> None:
 
 def _read() -> tuple[SchedulerOverview, list[AgentOverview]]:
     with autocommit() as connection:
-        return overview.scheduler(connection), overview.agents(connection, agents().by_name)
+        figures = overview.list_agents(connection, agents().by_name)
+        return overview.get_scheduler(connection), figures
 
 
 def _watch(view: RenderableType) -> None:
@@ -72,7 +73,7 @@ def _view_now() -> RenderableType:
 def _view(scheduler: SchedulerOverview, each: list[AgentOverview]) -> Group:
     rows = (
         (
-            agent.code,
+            agent.agent,
             agent.waiting,
             agent.in_flight,
             agent.sent_last_hour,
@@ -120,7 +121,7 @@ def _scheduler_as_dict(scheduler: SchedulerOverview) -> dict[str, Any]:
 def _agent_as_dict(agent: AgentOverview) -> dict[str, Any]:
     oldest = agent.oldest_due
     return {
-        "code": agent.code,
+        "agent": agent.agent,
         "configured": agent.configured,
         "waiting": agent.waiting,
         "in_flight": agent.in_flight,

@@ -76,7 +76,7 @@ def create(
 def list_tokens(*, as_json: bool) -> None:
     """List the tokens: their first characters, scopes and last use."""
     with transaction() as connection:
-        tokens = [{**row._mapping, "state": _state(row)} for row in auth.tokens(connection)]
+        tokens = [{**row._mapping, "state": _state(row)} for row in auth.list_tokens(connection)]
     if as_json:
         print_json(tokens)
         return
@@ -115,7 +115,7 @@ def revoke(which: str) -> None:
 
 
 def _by_hint(connection: Connection, hint: str) -> int:
-    found = [row for row in auth.tokens(connection) if row.hint == hint.removesuffix("…")]
+    found = [row for row in auth.list_tokens(connection) if row.hint == hint.removesuffix("…")]
     if not found:
         raise NothingToDoError(f"token {hint}: not found")
     if len(found) > 1:

@@ -156,7 +156,7 @@ def _migrate() -> None:
 def _create_first_token(path: Path) -> None:
     """Create a token with every scope, print it and store it in `path`, unless there are tokens."""
     with transaction() as connection:
-        if auth.tokens(connection):
+        if auth.list_tokens(connection):
             return
         token = auth.create_token(connection, name="first", scopes=auth.SCOPES)
         write_private(path, token + "\n")

@@ -22,7 +22,7 @@ OutboundStatus = Literal[
     "expired",
 ]
 InboundStatus = Literal["received"]
-Status = OutboundStatus | InboundStatus
+Status = Literal[OutboundStatus, InboundStatus]
 AttemptOutcome = Literal["accepted", "unavailable", "rejected", "uncertain", "misconfigured"]
 
 OUTBOUND_STATUSES: tuple[OutboundStatus, ...] = get_args(OutboundStatus)

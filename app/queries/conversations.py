@@ -1,7 +1,7 @@
-"""Which conversations there are, and what was written in them.
+"""List conversations and their messages.
 
-A conversation knows nothing of its last message, so that no message waits for another to note it
-there. It is found by the index of the messages instead.
+A conversation does not store its last message, so that no message waits for a lock on its
+conversation. The index of the messages finds it instead.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from app import addresses
 from app.errors import NotFoundError
 from app.fields import ONE_LINE, Flag
 from app.models import Attachment, Conversation, Message
-from app.queries.messages import FILE, SUMMARY, spellings
+from app.queries.messages import ATTACHMENT_COLUMNS, spellings
 from app.queries.pages import Paged, page_of
 from app.queries.views import (
     ConversationMessage,
@@ -23,11 +23,12 @@ from app.queries.views import (
     ConversationPage,
     ConversationView,
     LastMessage,
+    columns,
 )
 from connectors.base import Channel
 
 PREVIEW_CHARACTERS = 160
-SHOWN_CHARACTERS = 65_536
+BODY_CHARACTERS = 65_536
 
 IN_CONVERSATION = Message.conversation_id == Conversation.id
 UNREAD = (
@@ -38,35 +39,42 @@ UNREAD = (
 
 
 class ConversationQuery(Paged):
-    """Which conversations to list."""
+    """Filters for conversations, and the page to return."""
 
-    participant: Annotated[str, Field(min_length=1, max_length=512), ONE_LINE] | None = None
-    channel: Channel | None = Field(None, description="sms and mms share their conversations")
-    unread: Flag = Field(default=False, description="only those with unread messages")
+    participant: Annotated[str, Field(min_length=1, max_length=512), ONE_LINE] | None = Field(
+        None, description="An address, in any notation."
+    )
+    channel: Channel | None = Field(None, description="SMS and MMS share their conversations.")
+    unread: Flag = Field(default=False, description="Only conversations with unread messages.")
 
 
 class TranscriptQuery(Paged):
-    """Which messages of a conversation to list."""
+    """The messages of a conversation to return."""
 
     order: Literal["oldest", "newest"] = Field(
-        "oldest", description="which comes first; `newest` to begin at the end, as a chat does"
+        "oldest", description="Which message comes first. Chat windows use `newest`."
     )
 
 
 def list_conversations(connection: Connection, query: ConversationQuery) -> ConversationPage:
-    """One page of conversations. Raises InvalidError where the cursor is not valid."""
+    """Return a page of conversations, most recent message first.
+
+    Raises:
+        InvalidError: The cursor is not valid.
+    """
     if query.participant is not None or query.unread:
         last = aliased(Message, _newest().lateral())
         matching = _summaries(last).join(last, true())
     else:
-        # From the newest message on, past those that are not the last of their conversation.
+        # Without a selective filter it is faster to walk the messages from the newest one on and
+        # skip those that are not the last of their conversation.
         last = aliased(Message)
         newest = _newest(last.conversation_id).with_only_columns(Message.id)
         matching = _summaries(last).join(last, last.conversation_id == Conversation.id)
         matching = matching.where(last.id == newest.scalar_subquery())
     if query.participant is not None:
-        found = [*spellings(query.participant)]
-        matching = matching.where(Conversation.participants.overlap(found))
+        participants = [*spellings(query.participant)]
+        matching = matching.where(Conversation.participants.overlap(participants))
     if query.channel is not None:
         matching = matching.where(Conversation.channel_family == addresses.family(query.channel))
     if query.unread:
@@ -92,25 +100,32 @@ def get_conversation(connection: Connection, conversation_id: int) -> Conversati
 def list_conversation_messages(
     connection: Connection, conversation_id: int, query: TranscriptQuery
 ) -> ConversationMessagePage:
-    """One page of what was written. Raises InvalidError where the cursor is not valid."""
-    # As a range and not as an equality, so that no other index has this order: one conversation
-    # that was busy long ago must not be looked for from the newest message of all.
-    here = Message.conversation_id
-    written = (
-        select(*SUMMARY, Message.subject, func.left(Message.body, SHOWN_CHARACTERS).label("body"))
-        .where(here >= conversation_id, here <= conversation_id)
-        .order_by(here.asc() if query.order == "oldest" else here.desc())
+    """Return a page of the messages of a conversation.
+
+    Raises:
+        InvalidError: The cursor is not valid.
+    """
+    # A range instead of an equality, so that only the index of conversations has this order.
+    # Otherwise the planner may scan all messages from the newest one to find a conversation that
+    # ended long ago.
+    key = Message.conversation_id
+    body = func.left(Message.body, BODY_CHARACTERS)
+    matching = (
+        select(*columns(ConversationMessage, Message, body=body))
+        .where(key >= conversation_id, key <= conversation_id)
+        .order_by(key.asc() if query.order == "oldest" else key.desc())
     )
     rows, next_cursor = page_of(
         connection,
-        written,
+        matching,
         Message.id.expression,
         query,
         oldest_first=query.order == "oldest",
     )
-    files = _files(connection, [row["id"] for row in rows])
+    attachments = _attachments(connection, [row["id"] for row in rows])
     messages = [
-        ConversationMessage.model_validate({**row, "attachments": files[row["id"]]}) for row in rows
+        ConversationMessage.model_validate({**row, "attachments": attachments[row["id"]]})
+        for row in rows
     ]
     return ConversationMessagePage(messages=messages, next_cursor=next_cursor)
 
@@ -125,24 +140,17 @@ def _newest(conversation_id: Any = Conversation.id) -> Select[Message]:
 
 
 def _summaries(last: type[Message]) -> Select[*tuple[Any, ...]]:
-    """Conversations with their `last` message, whose id is the `id` of the row."""
+    """Select conversations with their `last` message, whose id is the `id` of the row."""
     count = select(func.count()).select_from(Message)
+    preview = func.left(last.body, PREVIEW_CHARACTERS)
     return select(
         Conversation.id.label("conversation_id"),
         Conversation.channel_family,
         Conversation.participants,
-        Conversation.created_at.label("began_at"),
+        Conversation.created_at.label("started_at"),
         count.where(IN_CONVERSATION).scalar_subquery().label("message_count"),
         count.where(*UNREAD).scalar_subquery().label("unread_count"),
-        last.id,
-        last.direction,
-        last.channel,
-        last.status,
-        last.sender.label("from"),
-        last.recipient.label("to"),
-        last.subject,
-        func.left(last.body, PREVIEW_CHARACTERS).label("preview"),
-        last.created_at,
+        *columns(LastMessage, last, preview=preview),
     ).select_from(Conversation)
 
 
@@ -151,20 +159,22 @@ def _view(row: RowMapping) -> ConversationView:
         id=row["conversation_id"],
         channel_family=row["channel_family"],
         participants=row["participants"],
-        created_at=row["began_at"],
+        created_at=row["started_at"],
         message_count=row["message_count"],
         unread_count=row["unread_count"],
         last_message=None if row["id"] is None else LastMessage.model_validate(row),
     )
 
 
-def _files(connection: Connection, message_ids: list[int]) -> defaultdict[int, list[RowMapping]]:
+def _attachments(
+    connection: Connection, message_ids: list[int]
+) -> defaultdict[int, list[RowMapping]]:
     found: defaultdict[int, list[RowMapping]] = defaultdict(list)
-    files = (
-        select(Attachment.message_id, *FILE)
+    statement = (
+        select(Attachment.message_id, *ATTACHMENT_COLUMNS)
         .where(Attachment.message_id.in_(message_ids))
         .order_by(Attachment.id)
     )
-    for row in connection.execute(files).mappings():
+    for row in connection.execute(statement).mappings():
         found[row["message_id"]].append(row)
     return found

@@ -1,70 +1,38 @@
-"""Which messages there are, and everything about one of them."""
+"""List messages and get one with its history."""
 
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from app import addresses
+from app.agents import Name
 from app.errors import NotFoundError
-from app.fields import ONE_LINE, Code, Instant, Request
+from app.fields import ONE_LINE, Instant, Request
 from app.models import Attachment, Attempt, Message, MessageEvent, Receipt
+from app.outbox.states import Direction, Status
 from app.queries.pages import Paged, page_of
-from app.queries.views import Direction, MessageDetail, MessagePage, MessageSummary, Status
+from app.queries.views import (
+    AttachmentView,
+    AttemptView,
+    EventView,
+    MessageDetail,
+    MessagePage,
+    MessageSummary,
+    ReceiptView,
+    columns,
+)
 from app.settings import settings
 from connectors.base import Channel
 
-SUMMARY = (
-    Message.id,
-    Message.direction,
-    Message.channel,
-    Message.agent,
-    Message.profile,
-    Message.status,
-    Message.reason,
-    Message.priority,
-    Message.sender.label("from"),
-    Message.recipient.label("to"),
-    Message.reference,
-    Message.submitted_by,
-    Message.conversation_id,
-    Message.parent_id,
-    Message.created_at,
-    Message.due_at,
-    Message.expires_at,
-    Message.sent_at,
-    Message.finished_at,
-    Message.attempts.label("tries"),
-    Message.provider_message_id,
-    Message.error_code,
-)
-CONTENT = (
-    Message.uid,
-    Message.subject,
-    Message.body,
-    Message.html,
-    Message.cc,
-    Message.bcc,
-    Message.reply_to,
-    Message.headers,
-    Message.payload,
-    Message.metadata_.label("metadata"),
-    Message.refused,
-)
-FILE = (
-    Attachment.id,
-    Attachment.name.label("filename"),
-    Attachment.content_type,
-    Attachment.url,
-    Attachment.sha256,
-    func.octet_length(Attachment.content).label("size_bytes"),
+ATTACHMENT_COLUMNS = columns(
+    AttachmentView, Attachment, size_bytes=func.octet_length(Attachment.content)
 )
 
-# The table's constraint `lease` says the same. Said again, it lets the planner take the partial
-# indexes of the few messages under way, instead of walking past all the others.
-IMPLIED = {
+# Implied by the constraint `lease` of the table. Repeated, they let the planner use the partial
+# indexes of the few open messages instead of scanning all the others.
+LEASE_CONDITIONS = {
     "outbox": Message.lease_until.is_(None),
     "queued": Message.lease_until.is_not(None),
     "sending": Message.lease_until.is_not(None),
@@ -72,17 +40,19 @@ IMPLIED = {
 
 
 class Filter(Request):
-    """Conditions that a message must all meet."""
+    """Filters for messages. A message must match all of them."""
 
     channel: Channel | None = None
-    agent: Code | None = None
-    recipient: Annotated[str, Field(min_length=1, max_length=512), ONE_LINE] | None = None
+    agent: Name | None = None
+    to: Annotated[str, Field(min_length=1, max_length=512), ONE_LINE] | None = Field(
+        None, description="The recipient, in any notation."
+    )
     reference: Annotated[str, Field(min_length=1, max_length=255), ONE_LINE] | None = None
-    created_from: Instant | None = None
-    created_to: Instant | None = Field(None, description="up to, but not including")
+    since: Instant | None = Field(None, description="Created at this time or later.")
+    until: Instant | None = Field(None, description="Created before this time.")
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """The same in SQL."""
+        """Return the filters as SQL conditions."""
         found = [
             column == value
             for column, value in (
@@ -92,30 +62,34 @@ class Filter(Request):
             )
             if value is not None
         ]
-        if self.recipient is not None:
-            found.append(Message.recipient.in_(spellings(self.recipient)))
-        if self.created_from is not None:
-            found.append(Message.created_at >= self.created_from)
-        if self.created_to is not None:
-            found.append(Message.created_at < self.created_to)
+        if self.to is not None:
+            found.append(Message.recipient.in_(spellings(self.to)))
+        if self.since is not None:
+            found.append(Message.created_at >= self.since)
+        if self.until is not None:
+            found.append(Message.created_at < self.until)
         return found
 
 
 class MessageQuery(Filter, Paged):
-    """Which messages to list, and where to go on."""
+    """Filters for messages, and the page to return."""
 
-    status: list[Status] = Field([], max_length=20, description="any of these")
+    status: list[Status] = Field([], max_length=20, description="Any of these; can be repeated.")
     direction: Direction | None = None
 
 
 def list_messages(connection: Connection, query: MessageQuery) -> MessagePage:
-    """One page of messages. Raises InvalidError where the cursor is not valid."""
+    """Return a page of messages, newest first.
+
+    Raises:
+        InvalidError: The cursor is not valid.
+    """
     conditions = query.conditions()
     if query.status:
         conditions.append(or_(*(_in_status(status) for status in set(query.status))))
     if query.direction is not None:
         conditions.append(Message.direction == query.direction)
-    matching = select(*SUMMARY).where(*conditions)
+    matching = select(*columns(MessageSummary, Message)).where(*conditions)
     rows, next_cursor = page_of(connection, matching, Message.id.expression, query)
     messages = [MessageSummary.model_validate(row) for row in rows]
     return MessagePage(messages=messages, next_cursor=next_cursor)
@@ -128,71 +102,42 @@ def get_message(connection: Connection, message_id: int) -> MessageDetail:
         NotFoundError: There is no such message.
     """
     message = (
-        connection.execute(select(*SUMMARY, *CONTENT).where(Message.id == message_id))
+        connection.execute(select(*columns(MessageDetail, Message)).where(Message.id == message_id))
         .mappings()
         .one_or_none()
     )
     if message is None:
         raise NotFoundError(f"There is no message {message_id}.")
-    replies = select(*SUMMARY).where(Message.parent_id == message_id).order_by(Message.id)
-    attachments = select(*FILE).where(Attachment.message_id == message_id).order_by(Attachment.id)
-    events = (
-        select(
-            MessageEvent.from_status,
-            MessageEvent.to_status,
-            MessageEvent.reason,
-            MessageEvent.happened_at,
-        )
+
+    # The payload of receipts is left out: it may describe the devices of readers, or their cards.
+    statements = {
+        "attachments": select(*ATTACHMENT_COLUMNS)
+        .where(Attachment.message_id == message_id)
+        .order_by(Attachment.id),
+        "events": select(*columns(EventView, MessageEvent))
         .where(MessageEvent.message_id == message_id)
-        .order_by(MessageEvent.id)
-    )
-    attempts = (
-        select(
-            Attempt.agent,
-            Attempt.outcome,
-            Attempt.code,
-            Attempt.detail,
-            Attempt.duration_ms,
-            Attempt.finished_at,
-        )
+        .order_by(MessageEvent.id),
+        "attempt_log": select(*columns(AttemptView, Attempt))
         .where(Attempt.message_id == message_id)
-        .order_by(Attempt.id)
-    )
-    # Not what else the provider sent: that may tell of readers' devices, or of their cards.
-    receipts = (
-        select(
-            Receipt.kind,
-            Receipt.code,
-            Receipt.detail,
-            Receipt.recipient,
-            Receipt.provider_message_id,
-            Receipt.occurred_at,
-            Receipt.received_at,
-        )
+        .order_by(Attempt.id),
+        "receipts": select(*columns(ReceiptView, Receipt))
         .where(Receipt.message_id == message_id)
-        .order_by(Receipt.id)
-    )
-    parts: Mapping[str, Any] = {
-        name: connection.execute(statement).mappings().all()
-        for name, statement in (
-            ("attachments", attachments),
-            ("events", events),
-            ("attempts", attempts),
-            ("receipts", receipts),
-            ("replies", replies),
-        )
+        .order_by(Receipt.id),
+        "replies": select(*columns(MessageSummary, Message))
+        .where(Message.parent_id == message_id)
+        .order_by(Message.id),
     }
-    return MessageDetail.model_validate({**message, **parts})
-
-
-def _in_status(status: str) -> ColumnElement[bool]:
-    same = Message.status == status
-    return and_(same, IMPLIED[status]) if status in IMPLIED else same
+    related = {
+        name: connection.execute(statement).mappings().all()
+        for name, statement in statements.items()
+    }
+    return MessageDetail.model_validate({**message, **related})
 
 
 def spellings(address: str) -> set[str]:
-    """How an address that is written like this may be kept. In a query, a plus sign that was
-    not escaped has become a space.
+    """Return the forms in which an address may be stored.
+
+    In a query string, a plus sign that was not escaped has become a space.
     """
     given = f"+{address[1:]}" if address.startswith(" ") else address
     found = {address, given}
@@ -201,3 +146,8 @@ def spellings(address: str) -> set[str]:
             normal = addresses.normalise(channel, given, settings().phone_region)
             found |= {normal, addresses.key(channel, normal)}
     return found
+
+
+def _in_status(status: str) -> ColumnElement[bool]:
+    matches = Message.status == status
+    return and_(matches, LEASE_CONDITIONS[status]) if status in LEASE_CONDITIONS else matches

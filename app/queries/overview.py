@@ -1,7 +1,7 @@
-"""How things stand: what each agent has waiting, in flight, sent and failed, and the scheduler.
+"""Figures on the agents and the scheduler, for `postroom status`, the API and the metrics.
 
-Read by `postroom status`, the API and the metrics. Each figure comes from a partial index, so it
-costs what it counts and not what the table holds. All ages are measured on the database's clock.
+Each figure is read from a partial index, so its cost depends on what is counted and not on the
+size of the table. All ages are measured by the clock of the database.
 """
 
 from collections.abc import Collection
@@ -17,14 +17,21 @@ FAILED_WITHIN = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class AgentOverview:
-    """How one agent stands.
+    """Figures on an agent.
 
-    `waiting` counts what nobody holds, due or not; `failed` what was refused, bounced or may
-    have been sent. `oldest_due` is how long the message due first has been due, None where none
-    is. An agent that has messages but is no longer in `agents.toml` is not `configured`.
+    Args:
+        agent: Its name.
+        configured: False for an agent that has messages but is no longer in `agents.toml`.
+        waiting: Messages in `outbox` or `retry` that no task holds, due or not.
+        in_flight: Messages that a task, a worker or a Celery retry holds.
+        sent_last_hour: Messages that were sent, and not bounced since.
+        failed_last_day: Messages in `failed`, `unknown` or `bounced`.
+        oldest_due: How long the oldest due message has been due; None if none is.
+        paused: Whether an operator, or an error of the provider, has paused it.
+        paused_reason: Why it is paused.
     """
 
-    code: str
+    agent: str
     configured: bool
     waiting: int
     in_flight: int
@@ -37,9 +44,9 @@ class AgentOverview:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerOverview:
-    """Whether anything is sent at all, who last said so, and how long ago the last scan was.
+    """The state of the scheduler, and who changed it last.
 
-    `unrouted` counts messages that no scan has given an agent yet.
+    `unrouted` counts messages that have no agent or conversation yet.
     """
 
     running: bool
@@ -50,7 +57,7 @@ class SchedulerOverview:
     unrouted: int
 
 
-# The statuses are literals: with parameters the partial indexes could not be used.
+# Statuses are literals because partial indexes cannot be used with parameters.
 COUNTS = text("""
 SELECT 'waiting' AS figure, agent, count(*) AS number FROM messages
 WHERE status IN ('outbox', 'retry') AND lease_until IS NULL AND agent IS NOT NULL
@@ -82,46 +89,47 @@ FROM scheduler_state
 """)
 
 
-def agents(connection: Connection, configured: Collection[str]) -> list[AgentOverview]:
-    """How each of the `configured` agents stands, and each other one that has messages."""
+def list_agents(connection: Connection, configured: Collection[str]) -> list[AgentOverview]:
+    """Return figures on the `configured` agents and on others that have messages."""
     figures = {
         (row.figure, row.agent): row.number
         for row in connection.execute(
             COUNTS, {"sent_within": SENT_WITHIN, "failed_within": FAILED_WITHIN}
         )
     }
-    codes = sorted({*configured, *(agent for _, agent in figures)})
-    oldest = oldest_due(connection, codes)
+    names = sorted({*configured, *(agent for _, agent in figures)})
+    oldest = get_oldest_due(connection, names)
     paused = {
         row.agent: row.reason
         for row in connection.execute(text("SELECT agent, reason FROM agent_states WHERE paused"))
     }
     return [
         AgentOverview(
-            code=code,
-            configured=code in configured,
-            waiting=figures.get(("waiting", code), 0),
-            in_flight=figures.get(("in_flight", code), 0),
-            sent_last_hour=figures.get(("sent", code), 0),
-            failed_last_day=figures.get(("failed", code), 0),
-            oldest_due=oldest.get(code),
-            paused=code in paused,
-            paused_reason=paused.get(code),
+            agent=name,
+            configured=name in configured,
+            waiting=figures.get(("waiting", name), 0),
+            in_flight=figures.get(("in_flight", name), 0),
+            sent_last_hour=figures.get(("sent", name), 0),
+            failed_last_day=figures.get(("failed", name), 0),
+            oldest_due=oldest.get(name),
+            paused=name in paused,
+            paused_reason=paused.get(name),
         )
-        for code in codes
+        for name in names
     ]
 
 
-def oldest_due(connection: Connection, agents: Collection[str]) -> dict[str, timedelta]:
-    """How long the message due first has been due, for each of `agents` that has one."""
+def get_oldest_due(connection: Connection, agents: Collection[str]) -> dict[str, timedelta]:
+    """Return how long the oldest due message of each agent has been due.
+
+    Agents without a due message are left out.
+    """
     rows = connection.execute(OLDEST_DUE, {"agents": list(agents)})
     return {row.agent: row.age for row in rows}
 
 
-def receipts(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many receipts of each kind, those that were not recognised among them, each agent had in
-    the last hour.
-    """
+def count_receipts(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return the number of receipts in the last hour, by agent and kind."""
     rows = connection.execute(
         text("""
             SELECT agent, kind, count(*) AS number FROM receipts
@@ -132,8 +140,8 @@ def receipts(connection: Connection) -> dict[tuple[str, str], int]:
     return {(row.agent, row.kind): row.number for row in rows}
 
 
-def scheduler(connection: Connection) -> SchedulerOverview:
-    """How the scheduler stands."""
+def get_scheduler(connection: Connection) -> SchedulerOverview:
+    """Return the state of the scheduler."""
     row = connection.execute(SCHEDULER).one()
     return SchedulerOverview(
         running=row.running,

@@ -1,28 +1,33 @@
-"""What the API tells of messages."""
+"""Views of messages and conversations, which queries return.
+
+The fields of a view are the columns that its query selects. They have the names of the columns;
+aliases are the names in HTTP.
+"""
 
 import uuid
 from datetime import datetime
-from typing import Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue
+from sqlalchemy import ColumnElement, inspect
 
+from app.outbox.states import AttemptOutcome, Direction, Status
 from connectors.base import Channel, ReceiptKind
 
-Direction = Literal["outbound", "inbound"]
-Status = Literal[
-    "outbox",
-    "queued",
-    "sending",
-    "retry",
-    "sent",
-    "delivered",
-    "bounced",
-    "failed",
-    "unknown",
-    "cancelled",
-    "expired",
-    "received",
-]
+
+def columns(
+    view: type[BaseModel], table: Any, **expressions: ColumnElement[Any]
+) -> list[ColumnElement[Any]]:
+    """Return what to select from `table`, a model or an alias of one, for the fields of `view`.
+
+    Fields that are neither columns of the table nor in `expressions` are left out.
+    """
+    stored = inspect(table).mapper.column_attrs.keys()
+    return [
+        (expressions[name] if name in expressions else getattr(table, name)).label(name)
+        for name in view.model_fields
+        if name in expressions or name in stored
+    ]
 
 
 class MessageSummary(BaseModel):
@@ -31,32 +36,33 @@ class MessageSummary(BaseModel):
     id: int
     direction: Direction
     channel: Channel
-    agent: str | None
+    agent: str | None = Field(description="`null` until an agent has been chosen.")
     profile: str
     status: Status
-    reason: str | None = Field(description="of the last change of its status")
-    priority: int
-    from_: str | None = Field(alias="from")
-    to: str
+    reason: str | None = Field(description="The reason for the status.")
+    priority: int = Field(description="0 (immediate) to 3 (low).")
+    sender: str | None = Field(serialization_alias="from")
+    recipient: str = Field(serialization_alias="to")
     reference: str | None
-    submitted_by: str | None = Field(description="the name of the token")
+    submitted_by: str | None = Field(description="The name of the token.")
     conversation_id: int | None
-    parent_id: int | None = Field(description="the message that this one answers")
+    parent_id: int | None = Field(description="The message that this one replies to.")
     created_at: datetime
-    due_at: datetime
+    send_at: datetime | None = Field(description="The earliest time to send, as submitted.")
+    due_at: datetime = Field(description="When the next attempt is due.")
     expires_at: datetime | None
     sent_at: datetime | None
     finished_at: datetime | None
-    tries: int = Field(description="since it was accepted or replayed")
+    attempts: int = Field(description="Attempts since the message was accepted or replayed.")
     provider_message_id: str | None
     error_code: str | None
 
 
 class MessagePage(BaseModel):
-    """Messages, newest first."""
+    """A page of messages, newest first."""
 
     messages: list[MessageSummary]
-    next_cursor: str | None = Field(description="null at the end")
+    next_cursor: str | None = Field(description="`null` on the last page.")
 
 
 class EventView(BaseModel):
@@ -69,43 +75,45 @@ class EventView(BaseModel):
 
 
 class AttemptView(BaseModel):
-    """One call to the provider."""
+    """An attempt to send."""
 
     agent: str
-    outcome: Literal["accepted", "unavailable", "rejected", "uncertain", "misconfigured"]
-    code: str | None
+    outcome: AttemptOutcome
+    code: str | None = Field(description="The provider's code.")
     detail: str | None
-    duration_ms: int | None = Field(description="null where its worker was lost")
+    duration_ms: int | None = Field(description="`null` if the worker was lost.")
     finished_at: datetime
 
 
 class ReceiptView(BaseModel):
-    """What the provider said of a message that it took."""
+    """A report by the provider about a message that it accepted."""
 
     kind: ReceiptKind
-    code: str | None = Field(description="the provider's")
+    code: str | None = Field(description="The provider's code.")
     detail: str | None
-    recipient: str | None
+    recipient: str | None = Field(serialization_alias="to")
     provider_message_id: str | None
-    occurred_at: datetime | None = Field(description="as the provider says")
+    occurred_at: datetime | None = Field(description="According to the provider.")
     received_at: datetime
 
 
 class AttachmentView(BaseModel):
-    """A file, without its bytes."""
+    """An attachment without its content."""
 
     id: int
-    filename: str
+    name: str = Field(serialization_alias="filename")
     content_type: str
-    size_bytes: int | None = Field(description="null where it is an address")
-    url: str | None
-    sha256: str | None = Field(description="as it was given")
+    size_bytes: int | None = Field(description="`null` for a link.")
+    url: str | None = Field(description="The address to download from; `null` for content.")
+    sha256: str | None = Field(description="As submitted.")
 
 
 class MessageDetail(MessageSummary):
-    """Everything about a message."""
+    """A message with its content and its history."""
 
-    uid: uuid.UUID = Field(description="the same for every try, and known to the provider")
+    uid: uuid.UUID = Field(
+        description="Identifies the message to its provider, the same for every attempt."
+    )
     subject: str | None
     body: str
     html: str | None
@@ -114,58 +122,62 @@ class MessageDetail(MessageSummary):
     reply_to: str | None
     headers: dict[str, JsonValue]
     payload: JsonValue
-    metadata: dict[str, JsonValue]
-    refused: dict[str, JsonValue] = Field(description="recipients refused for good, and why")
+    metadata_: dict[str, JsonValue] = Field(serialization_alias="metadata")
+    refused: dict[str, JsonValue] = Field(
+        description="The recipients that were rejected permanently, each with the reason."
+    )
     attachments: list[AttachmentView]
-    events: list[EventView]
-    attempts: list[AttemptView]
+    events: list[EventView] = Field(description="Every change of status, oldest first.")
+    attempt_log: list[AttemptView] = Field(
+        description="Every attempt, oldest first, including those before a replay."
+    )
     receipts: list[ReceiptView]
-    replies: list[MessageSummary] = Field(description="inbound messages that answer this one")
+    replies: list[MessageSummary] = Field(description="Inbound messages that reply to this one.")
 
 
 class LastMessage(BaseModel):
-    """The newest message of a conversation, in brief."""
+    """The most recent message of a conversation."""
 
     id: int
     direction: Direction
     channel: Channel
     status: Status
-    from_: str | None = Field(alias="from")
-    to: str
+    sender: str | None = Field(serialization_alias="from")
+    recipient: str = Field(serialization_alias="to")
     subject: str | None
-    preview: str = Field(description="the beginning of its body")
+    preview: str = Field(description="The beginning of the body.")
     created_at: datetime
 
 
 class ConversationView(BaseModel):
-    """Messages between the same participants."""
+    """The messages between the same participants."""
 
     id: int
-    channel_family: str = Field(description="the channel; of sms and mms `phone`")
-    participants: list[str] = Field(description="e-mail addresses in lower case")
+    channel_family: str = Field(description="The channel; `phone` for SMS and MMS.")
+    participants: list[str] = Field(description="E-mail addresses are in lower case.")
     created_at: datetime
     message_count: int
-    unread_count: int = Field(description="inbound messages that were not marked as read")
-    last_message: LastMessage | None = Field(description="null once all have been deleted")
+    unread_count: int = Field(description="Inbound messages that are not marked as read.")
+    last_message: LastMessage | None = Field(description="`null` if all have been deleted.")
 
 
 class ConversationPage(BaseModel):
-    """Conversations, the one with the newest message first."""
+    """A page of conversations, most recent message first."""
 
     conversations: list[ConversationView]
-    next_cursor: str | None = Field(description="null at the end")
+    next_cursor: str | None = Field(description="`null` on the last page.")
 
 
 class ConversationMessage(MessageSummary):
-    """A message as a conversation shows it; the rest of it is at `/api/messages/{id}`."""
+    """A message of a conversation. Get `/api/messages/{id}` for the rest."""
 
     subject: str | None
-    body: str = Field(description="its first 65,536 characters")
+    body: str = Field(description="The first 65,536 characters.")
     attachments: list[AttachmentView]
 
 
 class ConversationMessagePage(BaseModel):
-    """Messages of a conversation, in both directions."""
+    """A page of messages of a conversation, in both directions."""
 
     messages: list[ConversationMessage]
-    next_cursor: str | None = Field(description="null at the end")
+    next_cursor: str | None = Field(description="`null` on the last page.")

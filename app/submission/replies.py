@@ -10,7 +10,8 @@ from app import addresses, conversations
 from app.agents import agents
 from app.errors import ConflictError, FieldError, InvalidError
 from app.models import Message
-from app.queries.views import ConversationView, Direction
+from app.outbox.states import Direction
+from app.queries.views import ConversationView
 from app.settings import settings
 from app.submission.schema import MessageFields, ReplyRequest
 from app.submission.submission import Submission

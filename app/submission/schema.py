@@ -1,4 +1,7 @@
-"""What requests look like. What cannot be said by a type is checked in `app.submission.validation`."""
+"""The messages that a caller may submit.
+
+What types cannot express is checked in `app.submission.validation`.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -12,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from app.agents import Name
 from app.attachments.media_types import MEDIA_TYPE
 from app.fields import (
     BASE64,
@@ -22,7 +26,6 @@ from app.fields import (
     S3_ADDRESS,
     SHA256,
     TEXT,
-    Code,
     Instant,
     Json,
     JsonObject,
@@ -39,13 +42,13 @@ MAX_HEADERS = 50
 def _only_one(value: Any) -> Any:
     if isinstance(value, list):
         raise PydanticCustomError(
-            "one_address", "give one address: more go into cc or bcc, or into messages of their own"
+            "one_address", "must be one address. Use cc, bcc or separate messages for others."
         )
     return value
 
 
 def _no_boolean(value: Any) -> Any:
-    """To Python, true is 1."""
+    # In Python, True equals 1.
     return str(value) if isinstance(value, bool) else value
 
 
@@ -56,7 +59,7 @@ Address = Annotated[str, Field(min_length=1, max_length=320), ONE_LINE]
 Priority = Annotated[
     Literal[0, 1, 2, 3, "immediate", "high", "medium", "low"], BeforeValidator(_no_boolean)
 ]
-FileAddress = Annotated[
+AttachmentUrl = Annotated[
     str, StringConstraints(max_length=2048, pattern=f"{HTTP_ADDRESS}|{S3_ADDRESS}")
 ]
 FileName = Annotated[
@@ -69,32 +72,37 @@ HeaderValue = Annotated[str, Field(max_length=998), ONE_LINE]
 
 
 class ContentAttachment(Request):
-    """A file by its bytes."""
+    """A file with its content."""
 
     filename: FileName
     content: Annotated[
         str,
         Field(
-            description="in base64",
+            description="Base64.",
             json_schema_extra={"pattern": BASE64, "contentEncoding": "base64"},
         ),
     ]
-    content_type: MediaType | None = Field(None, description="else by the end of its name")
-    sha256: Sha256 | None = Field(None, description="what the content must hash to")
+    content_type: MediaType | None = Field(
+        None, description="By default, derived from the filename."
+    )
+    sha256: Sha256 | None = Field(None, description="The expected checksum of the content.")
 
 
 class LinkedAttachment(Request):
-    """A file by its address: http, https or s3://bucket/key. It is fetched when the message is
-    sent, or handed on where the provider fetches by itself.
+    """A file to download.
+
+    Postroom downloads it when the message is sent, unless the provider does so itself.
     """
 
-    url: FileAddress
-    filename: FileName | None = Field(None, description="else the last part of the address")
+    url: AttachmentUrl = Field(description="An HTTP or HTTPS URL, or `s3://bucket/key`.")
+    filename: FileName | None = Field(None, description="By default, the last part of the URL.")
     content_type: MediaType | None = Field(
-        None, description="else as its server says, else by the end of its name"
+        None,
+        description="By default, as reported by the server, or derived from the filename.",
     )
     sha256: Sha256 | None = Field(
-        None, description="what the content must hash to; only for agents that take content"
+        None,
+        description="The expected checksum of the content. Only for agents that send content.",
     )
 
 
@@ -107,60 +115,70 @@ def _attachment_kind(value: Any) -> str | None:
 
 
 Attachment = Annotated[
-    Annotated[FileAddress, Tag("<url>")]
+    Annotated[AttachmentUrl, Tag("<url>")]
     | Annotated[ContentAttachment, Tag("<content>")]
     | Annotated[LinkedAttachment, Tag("<link>")],
     Discriminator(
         _attachment_kind,
         custom_error_type="attachment",
-        custom_error_message="give an address, or an object with filename and content, or with url",
+        custom_error_message="must be a URL, or an object with filename and content, or with url",
     ),
 ]
 
 
 class MessageContent(Request):
-    """What a message may have beside its recipient, whichever its channel."""
+    """The fields of a message other than its recipient."""
 
     channel: Channel | None = None
-    type: Channel | None = Field(None, description="another name of `channel`")
+    type: Channel | None = Field(None, description="Another name of `channel`.")
     from_: Address | None = Field(
-        None, alias="from", description="the sender; else the default of the agent's profile"
+        None, alias="from", description="By default, the sender of the agent's profile."
     )
-    agent: Code | None = Field(None, description="the way out; else the routing rules choose it")
+    agent: Name | None = Field(None, description="By default, chosen by the routing rules.")
     profile: Annotated[str, Field(min_length=1, max_length=100), ONE_LINE] = "default"
     subject: Annotated[str, Field(max_length=998), ONE_LINE] | None = None
-    body: Annotated[str, TEXT] = Field("", description="plain text; HTML goes into `html`")
-    html: Annotated[str, TEXT] | None = Field(None, description="e-mail only")
-    cc: list[Address] = Field([], max_length=MAX_COPIES, description="e-mail only")
-    bcc: list[Address] = Field([], max_length=MAX_COPIES, description="e-mail only")
-    reply_to: Address | None = Field(None, description="e-mail only")
+    body: Annotated[str, TEXT] = Field("", description="Plain text. Use `html` for HTML.")
+    html: Annotated[str, TEXT] | None = Field(None, description="E-mail only.")
+    cc: list[Address] = Field([], max_length=MAX_COPIES, description="E-mail only.")
+    bcc: list[Address] = Field([], max_length=MAX_COPIES, description="E-mail only.")
+    reply_to: Address | None = Field(None, description="E-mail only.")
     headers: dict[HeaderName, HeaderValue] = Field(
-        {}, max_length=MAX_HEADERS, description="further headers of the e-mail or HTTP request"
+        {},
+        max_length=MAX_HEADERS,
+        description="Additional headers of the e-mail or HTTP request.",
     )
     attachments: list[Attachment] | None = Field(None, max_length=MAX_ATTACHMENTS)
-    payload: Json = Field(None, description="JSON for the provider, where its connector takes it")
-    priority: Priority = Field(2, description="0 or immediate, 1 or high, 2 or medium, 3 or low")
-    send_at: Instant | None = Field(None, description="not before; within a year")
-    expires_at: Instant | None = Field(None, description="not after; within two years")
-    reference: Annotated[str, Field(min_length=1, max_length=255), ONE_LINE] | None = Field(
-        None, description="your own name for it, to find it by"
+    payload: Json = Field(
+        None, description="JSON for the provider, if the connector of the agent supports it."
     )
-    metadata: JsonObject = Field({}, description="kept with the message, never sent")
+    priority: Priority = Field(2, description="0 or immediate, 1 or high, 2 or medium, 3 or low.")
+    send_at: Instant | None = Field(
+        None, description="The earliest time to send; at most a year ahead."
+    )
+    expires_at: Instant | None = Field(
+        None,
+        description="A message not sent by this time expires; at most two years ahead.",
+    )
+    reference: Annotated[str, Field(min_length=1, max_length=255), ONE_LINE] | None = Field(
+        None, description="Your own identifier. Messages can be filtered by it."
+    )
+    metadata: JsonObject = Field({}, description="Stored with the message, never sent.")
     timestamp: Instant | None = Field(
-        None, description="the moment of your own record; kept as `timestamp` of the metadata"
+        None, description="The time of your own record. Stored as `timestamp` in `metadata`."
     )
 
 
 class MessageFields(MessageContent):
-    """What a message may have, whichever its channel."""
+    """The fields of a message."""
 
     to: Recipient = Field(
-        description="a phone number, an e-mail address, or what the channel's agents call it by"
+        description="A phone number, an e-mail address, or whatever addresses a recipient on the"
+        " channel."
     )
 
 
 class MessageRequest(MessageFields):
-    """A message to send. One of `channel` and `type` is needed."""
+    """A message to send. `channel` or `type` is required."""
 
     model_config = ConfigDict(
         json_schema_extra={"anyOf": [{"required": ["channel"]}, {"required": ["type"]}]}
@@ -168,22 +186,24 @@ class MessageRequest(MessageFields):
 
 
 class SmsRequest(MessageFields):
-    """A text message to send: SMS, unless its type is MMS."""
+    """A text message to send, by default as an SMS."""
 
     channel: Literal["sms", "mms"] | None = None
-    type: Literal["sms", "mms"] | None = Field(None, description="another name of `channel`")
+    type: Literal["sms", "mms"] | None = Field(None, description="Another name of `channel`.")
 
 
 class EmailRequest(MessageFields):
     """An e-mail to send."""
 
     channel: Literal["email"] | None = None
-    type: Literal["email"] | None = Field(None, description="another name of `channel`")
+    type: Literal["email"] | None = Field(None, description="Another name of `channel`.")
 
 
 class ReplyRequest(MessageContent):
-    """A message to send in a conversation, which fills in what is left open: recipient, sender,
-    channel, agent and profile, and of an e-mail the subject and the headers of its thread.
+    """A message to send in a conversation.
+
+    The conversation provides the recipient, sender, channel, agent and profile, and for an e-mail
+    the subject and the threading headers, unless they are given.
     """
 
-    to: Recipient | None = Field(None, description="one of the participants")
+    to: Recipient | None = Field(None, description="A participant of the conversation.")

@@ -61,7 +61,7 @@ class Caller:
     def paused(self, agent: str) -> str | None:
         """Return why an agent is paused, or None."""
         agents = self.call("GET", "/api/agents")["agents"]
-        [found] = [one for one in agents if one["code"] == agent]
+        [found] = [one for one in agents if one["agent"] == agent]
         return (found["reason"] or "by hand") if found["paused"] else None
 
     def poll(self) -> None:

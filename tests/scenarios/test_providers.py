@@ -36,7 +36,7 @@ def records(caller: Caller, provider: Provider, to: str, outcome: str = "*") -> 
 
 
 def outcomes(message: Any) -> list[str]:
-    return [attempt["outcome"] for attempt in message["attempts"]]
+    return [attempt["outcome"] for attempt in message["attempt_log"]]
 
 
 def test_message_is_delivered(caller: Caller) -> None:
@@ -93,8 +93,8 @@ def test_misconfigured_agent_is_paused_and_its_messages_wait(caller: Caller) -> 
         until(lambda: caller.paused(provider.agent) is not None, "the agent is paused")
         second = caller.submit(**provider.message(next(numbers)))
         message = caller.await_status(first, "outbox")
-        assert (outcomes(message), message["tries"]) == (["misconfigured"], 0)
-        assert message["attempts"][0]["code"] in str(caller.paused(provider.agent))
+        assert (outcomes(message), message["attempts"]) == (["misconfigured"], 0)
+        assert message["attempt_log"][0]["code"] in str(caller.paused(provider.agent))
 
         caller.call("POST", f"/api/agents/{provider.agent}/resume")
         for number in first, second:

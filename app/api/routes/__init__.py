@@ -1,1 +1,1 @@
-"""One file a resource."""
+"""One resource a file."""

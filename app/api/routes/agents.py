@@ -1,4 +1,4 @@
-"""The agents: how each stands, and pausing one of them."""
+"""List, pause and resume agents."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -9,109 +9,117 @@ from app import db
 from app.agents import Agent, agents
 from app.api import security
 from app.api.operations import Operation, Section
-from app.api.problems import ProblemError
+from app.errors import NotFoundError
 from app.fields import ONE_LINE, Request
-from app.outbox import pause as pauses
+from app.outbox import pause
 from app.queries import overview
+from app.queries.overview import AgentOverview
 
 section = Section("agents")
 
 
-class Pause(Request):
-    """Why an agent is paused."""
+class PauseRequest(Request):
+    """The reason to pause an agent."""
 
     reason: Annotated[str, Field(max_length=500), ONE_LINE] | None = None
 
 
 class AgentState(BaseModel):
-    """Whether an agent sends."""
+    """The state of an agent."""
 
-    code: str
+    agent: str
     paused: bool
-    reason: str | None
+    reason: str | None = Field(description="Why it is paused.")
 
 
 class AgentView(AgentState):
-    """An agent, its limits, and how it stands. What `agents.toml` says of it is null where it has
-    messages and is no longer there.
+    """An agent, its limits and its figures.
+
+    The settings from `agents.toml` are `null` for an agent that has messages but is no longer
+    configured.
     """
 
     connector: str | None
     channels: list[str] | None
     profiles: list[str] | None
-    max_in_flight: int | None = Field(description="messages in flight at most, over all workers")
+    max_in_flight: int | None = Field(
+        description="The most messages that may be in flight at a time, over all workers."
+    )
     rate_limits: list[str] | None
-    waiting: int = Field(description="due or not")
-    in_flight: int
+    waiting: int = Field(description="Messages waiting to be sent, due or not.")
+    in_flight: int = Field(description="Messages queued or being sent.")
     sent_last_hour: int
     failed_last_day: int
-    oldest_due_age_seconds: float | None = Field(description="null where nothing is due")
+    oldest_due_age_seconds: float | None = Field(description="`null` if no message is due.")
 
 
 class AgentList(BaseModel):
-    """Every agent."""
+    """All agents."""
 
     agents: list[AgentView]
 
 
 @section.serve(Operation("GET", "/api/agents", {HTTPStatus.OK: AgentList}, scope="read"))
 def list_agents() -> AgentList:
-    """List the agents and what each has waiting, in flight, sent and failed."""
+    """List agents with the number of messages waiting, in flight, sent and failed."""
     configured = agents().by_name
     with db.autocommit() as connection:
-        standing = overview.agents(connection, configured)
-    return AgentList(agents=[_view(one, configured.get(one.code)) for one in standing])
+        found = overview.list_agents(connection, configured)
+    return AgentList(agents=[_view(one, configured.get(one.agent)) for one in found])
 
 
 @section.serve(
     Operation(
         "POST",
-        "/api/agents/<code>/pause",
+        "/api/agents/<agent>/pause",
         {HTTPStatus.OK: AgentState},
         scope="operate",
-        body=Pause,
+        body=PauseRequest,
         body_required=False,
     )
 )
-def pause(code: str, body: Pause | None) -> AgentState:
-    """Pause an agent: its messages are accepted and wait; sends under way end by themselves."""
-    _check(code)
+def pause_agent(agent: str, body: PauseRequest | None) -> AgentState:
+    """Pause an agent.
+
+    Its messages are still accepted, and wait. Sends in progress finish.
+    """
+    _check_exists(agent)
     reason = body.reason if body else None
     with db.transaction() as connection:
-        pauses.pause_agent(connection, code, reason=reason, by=security.client().name)
-    return AgentState(code=code, paused=True, reason=reason)
+        pause.pause_agent(connection, agent, reason=reason, by=security.client().name)
+    return AgentState(agent=agent, paused=True, reason=reason)
 
 
 @section.serve(
-    Operation("POST", "/api/agents/<code>/resume", {HTTPStatus.OK: AgentState}, scope="operate")
+    Operation("POST", "/api/agents/<agent>/resume", {HTTPStatus.OK: AgentState}, scope="operate")
 )
-def resume(code: str) -> AgentState:
-    """Resume an agent. Does nothing where it is not paused."""
-    _check(code)
+def resume_agent(agent: str) -> AgentState:
+    """Resume a paused agent."""
+    _check_exists(agent)
     with db.transaction() as connection:
-        pauses.resume_agent(connection, code, by=security.client().name)
-    return AgentState(code=code, paused=False, reason=None)
+        pause.resume_agent(connection, agent, by=security.client().name)
+    return AgentState(agent=agent, paused=False, reason=None)
 
 
-def _check(code: str) -> None:
-    if code not in agents().by_name:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such agent")
+def _check_exists(agent: str) -> None:
+    if agent not in agents().by_name:
+        raise NotFoundError("There is no such agent.")
 
 
-def _view(standing: overview.AgentOverview, agent: Agent | None) -> AgentView:
-    oldest = standing.oldest_due
+def _view(figures: AgentOverview, agent: Agent | None) -> AgentView:
+    oldest = figures.oldest_due
     return AgentView(
-        code=standing.code,
-        paused=standing.paused,
-        reason=standing.paused_reason,
+        agent=figures.agent,
+        paused=figures.paused,
+        reason=figures.paused_reason,
         connector=agent and agent.connector,
         channels=agent and sorted(agent.channels),
         profiles=agent and sorted(agent.profiles),
         max_in_flight=agent and agent.max_in_flight,
         rate_limits=agent and [str(limit) for limit in agent.rate_limits],
-        waiting=standing.waiting,
-        in_flight=standing.in_flight,
-        sent_last_hour=standing.sent_last_hour,
-        failed_last_day=standing.failed_last_day,
+        waiting=figures.waiting,
+        in_flight=figures.in_flight,
+        sent_last_hour=figures.sent_last_hour,
+        failed_last_day=figures.failed_last_day,
         oldest_due_age_seconds=None if oldest is None else oldest.total_seconds(),
     )

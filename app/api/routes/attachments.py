@@ -1,4 +1,4 @@
-"""The files of messages."""
+"""Download attachments."""
 
 import re
 from http import HTTPStatus
@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from app import db
 from app.api.operations import Operation, Section
-from app.api.problems import ProblemError
 from app.attachments.media_types import MEDIA_TYPE, UNKNOWN_TYPE
+from app.errors import NotFoundError
 from app.models import Attachment
 
 section = Section("attachments")
@@ -25,26 +25,25 @@ section = Section("attachments")
     )
 )
 def get_attachment(message_id: int, attachment_id: int) -> Response:
-    """Read a file of a message.
+    """Download an attachment of a message.
 
-    One that is kept by its address alone is not here, but at that address.
+    404 also for an attachment that is stored as a link: download it from its `url`.
     """
     with db.autocommit() as connection:
-        file = connection.execute(
+        attachment = connection.execute(
             select(Attachment.name, Attachment.content_type, Attachment.content).where(
                 Attachment.id == attachment_id,
                 Attachment.message_id == message_id,
                 Attachment.content.is_not(None),
             )
         ).one_or_none()
-    if file is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such file of this message")
-    is_type = re.fullmatch(MEDIA_TYPE, file.content_type, re.ASCII)
+    if attachment is None:
+        raise NotFoundError(f"Message {message_id} has no such attachment.")
+    name = quote(attachment.name, safe="")
+    is_type = re.fullmatch(MEDIA_TYPE, attachment.content_type, re.ASCII)
     return Response(
-        bytes(file.content),
-        content_type=file.content_type if is_type else UNKNOWN_TYPE,
-        # Never shown in place: whoever wrote the message chose what is in it.
-        headers={
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}"
-        },
+        bytes(attachment.content),
+        content_type=attachment.content_type if is_type else UNKNOWN_TYPE,
+        # Browsers must not display it: the content comes from whoever wrote the message.
+        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
     )

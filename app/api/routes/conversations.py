@@ -6,7 +6,7 @@ from flask import Response
 from pydantic import Field
 
 from app import conversations, db
-from app.api import idempotency, security
+from app.api import security
 from app.api.idempotency import idempotent
 from app.api.operations import Operation, Section
 from app.api.routes.messages import Accepted, accepted
@@ -96,7 +96,6 @@ def list_conversation_messages(
         scope="submit",
         submits=True,
         body=ReplyRequest,
-        headers=idempotency.HEADERS,
     )
 )
 def reply(conversation_id: int, body: ReplyRequest) -> Response:

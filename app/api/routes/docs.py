@@ -1,6 +1,6 @@
-"""The description of the API, for programs and for people.
+"""The API reference.
 
-The page is HTML and CSS alone: nothing to load from anywhere, and no script to trust.
+The page is plain HTML and CSS: it loads nothing and runs no script.
 """
 
 import secrets
@@ -20,14 +20,14 @@ class Description(RootModel[dict[str, JsonValue]]):
 
 
 @section.serve(Operation("GET", "/openapi.json", {HTTPStatus.OK: Description}))
-def openapi_json() -> Description:
-    """Read this description as OpenAPI 3.1."""
+def get_openapi() -> Description:
+    """Get the OpenAPI 3.1 description of this API."""
     return Description(current_app.extensions["openapi"])
 
 
 @section.serve(Operation("GET", "/docs", {HTTPStatus.OK: "text/html; charset=utf-8"}))
-def page() -> Response:
-    """Read this description as a page."""
+def get_docs() -> Response:
+    """Get the API reference as a page."""
     nonce = secrets.token_urlsafe(16)
     spec: dict[str, Any] = current_app.extensions["openapi"]
     response = Response(

@@ -1,4 +1,4 @@
-"""Where messages come in that no agent's provider brings: in common words, and with a token."""
+"""Receive messages without an agent, in Postroom's own format and authenticated by a token."""
 
 import hashlib
 import json
@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 
 import structlog
 from flask import request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat
 
 from app import db
 from app.api.operations import Operation, Section
 from app.db import storable
 from app.errors import FieldError, InvalidError
 from app.fields import Json, JsonObject, Whole
-from app.inbound import messages as inbox
+from app.inbound import messages
 from app.settings import settings
 from app.submission.schema import MAX_ATTACHMENTS
 from connectors.base import Channel, MalformedWebhook
@@ -26,19 +26,19 @@ section = Section("generic_webhooks")
 log = structlog.stdlib.get_logger(__name__)
 
 
-def _legible(value: Any) -> Any:
+def _storable_text(value: Any) -> Any:
     return storable(value) if isinstance(value, str) else value
 
 
-# A character that cannot be kept is not worth the loss of its message.
-Legible = BeforeValidator(_legible)
-Text = Annotated[str, Legible]
-Address = Annotated[str, Field(max_length=320, pattern=r"\S"), Legible]
-ProviderId = Annotated[str, Field(max_length=255), Legible] | Whole
+# A message must not be lost because of a character that PostgreSQL cannot store.
+Storable = BeforeValidator(_storable_text)
+Text = Annotated[str, Storable]
+Address = Annotated[str, Field(max_length=320, pattern=r"\S"), Storable]
+ProviderId = Annotated[str, Field(max_length=255), Storable] | Whole
 
 
-class Call(BaseModel):
-    """A message from outside. Whatever else it says is kept in its metadata."""
+class InboundRequest(BaseModel):
+    """An inbound message. Unknown fields are stored in its metadata."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Json]
@@ -51,32 +51,38 @@ class Call(BaseModel):
     attachments: list[Text | JsonObject] | None = Field(
         None,
         max_length=MAX_ATTACHMENTS,
-        description="addresses, or objects with `url` or with `filename` and `content` in base64",
+        description="URLs, or objects with `url`, or with `filename` and base64 `content`.",
     )
     timestamp: Text | Whole | StrictFloat | None = Field(
-        None, description="in ISO 8601, or in seconds since 1970"
+        None, description="ISO 8601, or seconds since 1970."
     )
 
 
-class SmsCall(Call):
-    """A text message from outside."""
+class InboundSmsRequest(InboundRequest):
+    """An inbound SMS or MMS."""
 
-    type: Literal["sms", "mms"] | None = Field(None, description="else by whether it has files")
-    messaging_provider_id: ProviderId | None = Field(
-        None, description="by which the message is known where it comes again"
+    type: Literal["sms", "mms"] | None = Field(
+        None, description="By default `mms` with attachments and `sms` without."
+    )
+    provider_message_id: ProviderId | None = Field(
+        None,
+        validation_alias=AliasChoices("provider_message_id", "messaging_provider_id"),
+        description="Identifies repeats of the message. Also accepted as `messaging_provider_id`.",
     )
 
 
-class EmailCall(Call):
-    """An e-mail from outside. An address may be a link in Markdown; a body may be HTML."""
+class InboundEmailRequest(InboundRequest):
+    """An inbound e-mail. Addresses may be Markdown links; the body may be HTML."""
 
-    xillio_id: ProviderId | None = Field(
-        None, description="by which the message is known where it comes again"
+    provider_message_id: ProviderId | None = Field(
+        None,
+        validation_alias=AliasChoices("provider_message_id", "xillio_id"),
+        description="Identifies repeats of the message. Also accepted as `xillio_id`.",
     )
 
 
 class Received(BaseModel):
-    """What became of a call: its message is kept, now or from before."""
+    """A stored message, now or when it arrived first."""
 
     status: Literal["received", "duplicate"]
     message_id: int
@@ -84,8 +90,7 @@ class Received(BaseModel):
 
 
 @section.before_request
-def limit() -> None:
-    """These bodies have a limit of their own."""
+def _limit_body() -> None:
     request.max_content_length = settings().webhook_limit_bytes
 
 
@@ -95,17 +100,18 @@ def limit() -> None:
         "/api/webhooks/sms",
         {HTTPStatus.OK: Received},
         scope="receive",
-        body=SmsCall,
+        body=InboundSmsRequest,
     )
 )
-def receive_sms(body: SmsCall) -> Received:
-    """Take an SMS or MMS.
+def receive_sms(body: InboundSmsRequest) -> Received:
+    """Receive an SMS or MMS.
 
-    The same `messaging_provider_id` and type again is the same message again. Without that id the
-    same content at the same `timestamp` is, and without either every call brings a new message.
+    A repeated message, with the same `provider_message_id` and type, is stored once. Without that
+    id a message is a repeat if it has the same content and `timestamp`; without either, every
+    request stores a new message.
     """
     channel = body.type or ("mms" if body.attachments else "sms")
-    return _keep(body, channel, body.messaging_provider_id)
+    return _store(body, channel, body.provider_message_id)
 
 
 @section.serve(
@@ -114,35 +120,37 @@ def receive_sms(body: SmsCall) -> Received:
         "/api/webhooks/email",
         {HTTPStatus.OK: Received},
         scope="receive",
-        body=EmailCall,
+        body=InboundEmailRequest,
     )
 )
-def receive_email(body: EmailCall) -> Received:
-    """Take an e-mail.
+def receive_email(body: InboundEmailRequest) -> Received:
+    """Receive an e-mail.
 
-    The same `xillio_id` again is the same message again. Without that id the same content at the
-    same `timestamp` is, and without either every call brings a new message.
+    A repeated message, with the same `provider_message_id`, is stored once. Without that id
+    a message is a repeat if it has the same content and `timestamp`; without either, every request
+    stores a new message.
     """
-    return _keep(body, "email", body.xillio_id)
+    return _store(body, "email", body.provider_message_id)
 
 
-def _keep(call: Call, channel: Channel, provider_id: str | int | None) -> Received:
-    fields = call.model_dump(by_alias=True, include={*Call.model_fields})
+def _store(body: InboundRequest, channel: Channel, provider_id: str | int | None) -> Received:
+    fields = body.model_dump(by_alias=True, include={*InboundRequest.model_fields})
     fields |= {"type": channel, "id": provider_id}
     try:
         message = read_message(fields, _key(fields))
-    except MalformedWebhook as fault:
-        field, _, reason = str(fault).partition(": ")
+    except MalformedWebhook as error:
+        field, _, reason = str(error).partition(": ")
         raise InvalidError([FieldError(field, reason)]) from None
+    message = replace(message, metadata=body.model_extra or {})
     with db.transaction() as connection:
-        kept = inbox.store(connection, None, replace(message, metadata=call.model_extra or {}))
-    status: Literal["received", "duplicate"] = "received" if kept.is_new else "duplicate"
-    log.info("webhook kept", message_id=kept.id, status=status)
-    return Received(status=status, message_id=kept.id, conversation_id=kept.conversation_id)
+        stored = messages.store(connection, None, message)
+    status: Literal["received", "duplicate"] = "received" if stored.is_new else "duplicate"
+    log.info("webhook stored", message_id=stored.id, status=status)
+    return Received(status=status, message_id=stored.id, conversation_id=stored.conversation_id)
 
 
 def _key(fields: dict[str, Any]) -> str:
-    """What a message without an id is known by."""
+    """Return the key that identifies repeats of a message without an id."""
     if fields["timestamp"] is None:
         return str(uuid.uuid4())
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

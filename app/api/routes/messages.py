@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from app import db
 from app.agents import agents
-from app.api import idempotency, security
+from app.api import security
 from app.api.idempotency import idempotent
 from app.api.operations import Answer, Operation, Section, respond
 from app.api.problems import ProblemError, Rejection
@@ -19,10 +19,11 @@ from app.fields import parse
 from app.models import Message
 from app.outbox.cancel import cancel
 from app.outbox.replay import replay
+from app.outbox.states import Status
 from app.outbox.store import Stored, store
 from app.queries import messages as queries
 from app.queries.messages import MessageQuery
-from app.queries.views import MessageDetail, MessagePage, Status
+from app.queries.views import MessageDetail, MessagePage
 from app.submission.schema import (
     MAX_MESSAGES,
     EmailRequest,
@@ -77,7 +78,6 @@ class Changed(BaseModel):
         body=MessageRequest
         | Annotated[list[MessageRequest], Field(min_length=1, max_length=MAX_MESSAGES)],
         checked=False,
-        headers=idempotency.HEADERS,
     )
 )
 def submit(body: Any) -> Response:
@@ -99,7 +99,6 @@ def submit(body: Any) -> Response:
         scope="submit",
         submits=True,
         body=SmsRequest,
-        headers=idempotency.HEADERS,
     )
 )
 def submit_sms(body: SmsRequest) -> Response:
@@ -115,7 +114,6 @@ def submit_sms(body: SmsRequest) -> Response:
         scope="submit",
         submits=True,
         body=EmailRequest,
-        headers=idempotency.HEADERS,
     )
 )
 def submit_email(body: EmailRequest) -> Response:

@@ -1,7 +1,8 @@
-"""Start and stop all sending."""
+"""Pause and resume all sending."""
 
 from datetime import datetime
 from http import HTTPStatus
+from typing import Literal
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
@@ -17,82 +18,86 @@ section = Section("scheduler")
 
 
 class SchedulerView(BaseModel):
-    """Whether messages are sent, and whether the scan that sends them is alive."""
+    """The state of the scheduler and of its scans."""
 
-    running: bool
-    status: str = Field(examples=["Scheduler started"])
-    changed_by: str | None
+    status: Literal["running", "paused"]
+    changed_by: str | None = Field(description="Who paused or resumed it last.")
     changed_at: datetime
     last_scan_at: datetime | None
     last_scan_age_seconds: float | None
-    oldest_due_age_seconds: float | None = Field(description="null where nothing is due")
-    unrouted: int = Field(description="messages that no scan has given an agent yet")
+    oldest_due_age_seconds: float | None = Field(description="`null` if no message is due.")
+    unrouted: int = Field(description="Messages without an agent yet; the next scan chooses one.")
 
 
 @section.serve(Operation("GET", "/api/scheduler", {HTTPStatus.OK: SchedulerView}, scope="read"))
 def get_scheduler() -> SchedulerView:
-    """See how the scheduler stands."""
+    """Get the state of the scheduler."""
     with db.autocommit() as connection:
         return _view(connection)
 
 
 @section.serve(
-    Operation("POST", "/api/scheduler/start", {HTTPStatus.OK: SchedulerView}, scope="operate")
+    Operation("POST", "/api/scheduler/pause", {HTTPStatus.OK: SchedulerView}, scope="operate")
 )
-def start() -> SchedulerView:
-    """Start sending. Does nothing where it runs."""
+def pause_scheduler() -> SchedulerView:
+    """Pause all sending.
+
+    Messages are still accepted, and wait. Sends in progress finish.
+    """
     with db.transaction() as connection:
-        return _set(connection, running=True)
+        pause.pause_scheduler(connection, by=security.client().name)
+        return _view(connection)
 
 
 @section.serve(
-    Operation("POST", "/api/scheduler/stop", {HTTPStatus.OK: SchedulerView}, scope="operate")
+    Operation("POST", "/api/scheduler/resume", {HTTPStatus.OK: SchedulerView}, scope="operate")
 )
-def stop() -> SchedulerView:
-    """Stop sending.
+def resume_scheduler() -> SchedulerView:
+    """Resume sending.
 
-    Messages are accepted and wait; sends under way end by themselves.
+    Agents that are paused individually stay paused.
     """
     with db.transaction() as connection:
-        return _set(connection, running=False)
+        pause.resume_scheduler(connection, by=security.client().name)
+        return _view(connection)
 
 
 @section.serve(
     Operation("POST", "/api/scheduler/toggle", {HTTPStatus.OK: SchedulerView}, scope="operate")
 )
-def toggle() -> SchedulerView:
-    """Stop the scheduler where it runs, and start it where it does not."""
+def toggle_scheduler() -> SchedulerView:
+    """Pause the scheduler if it is running; resume it if it is paused."""
     with db.transaction() as connection:
-        claim.lock(connection)  # so that two who toggle at once do not do the same
-        return _set(connection, running=not overview.scheduler(connection).running)
+        claim.lock(connection)  # or two toggles at once could make the same change
+        change = (
+            pause.pause_scheduler
+            if overview.get_scheduler(connection).running
+            else pause.resume_scheduler
+        )
+        change(connection, by=security.client().name)
+        return _view(connection)
 
 
 @section.serve(
     Operation("POST", "/api/scheduler/run-now", {HTTPStatus.OK: SchedulerView}, scope="operate")
 )
-def run_now() -> SchedulerView:
-    """Scan at once. Sends nothing while the scheduler is stopped."""
+def run_scan() -> SchedulerView:
+    """Scan for due messages now. Nothing is sent while the scheduler is paused."""
     with db.transaction() as connection:
         pause.notify(connection)
         return _view(connection)
 
 
-def _set(connection: Connection, *, running: bool) -> SchedulerView:
-    change = pause.resume_scheduler if running else pause.pause_scheduler
-    change(connection, by=security.client().name)
-    return _view(connection)
-
-
 def _view(connection: Connection) -> SchedulerView:
-    now = overview.scheduler(connection)
-    oldest = overview.oldest_due(connection, agents().by_name).values()
+    scheduler = overview.get_scheduler(connection)
+    oldest = overview.get_oldest_due(connection, agents().by_name).values()
+    last_scan_age = scheduler.last_scan_age
     return SchedulerView(
-        running=now.running,
-        status="Scheduler started" if now.running else "Scheduler stopped",
-        changed_by=now.changed_by,
-        changed_at=now.changed_at,
-        last_scan_at=now.last_scan_at,
-        last_scan_age_seconds=now.last_scan_age and now.last_scan_age.total_seconds(),
+        status="running" if scheduler.running else "paused",
+        changed_by=scheduler.changed_by,
+        changed_at=scheduler.changed_at,
+        last_scan_at=scheduler.last_scan_at,
+        last_scan_age_seconds=None if last_scan_age is None else last_scan_age.total_seconds(),
         oldest_due_age_seconds=max(oldest).total_seconds() if oldest else None,
-        unrouted=now.unrouted,
+        unrouted=scheduler.unrouted,
     )

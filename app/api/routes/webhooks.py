@@ -1,6 +1,7 @@
-"""Where providers call: each agent has a place for messages and one for receipts.
+"""Receive the webhooks of providers: two addresses for each agent.
 
-A call is verified, then kept, then answered: whoever gets a 2xx may forget it.
+A webhook is verified, stored and only then answered, so the provider need not repeat it after
+a 2xx response.
 """
 
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from app import db
 from app.agents import agents
 from app.api.operations import Operation, Section
 from app.api.problems import ProblemError
-from app.inbound import webhooks as receiving
+from app.errors import NotFoundError
+from app.inbound import webhooks
 from app.settings import settings
 from connectors.base import (
     MalformedWebhook,
@@ -26,7 +28,7 @@ from connectors.base import (
 section = Section("webhooks")
 log = structlog.stdlib.get_logger(__name__)
 
-ANSWERS = {HTTPStatus.OK: "*/*", HTTPStatus.NO_CONTENT: "*/*"}
+RESPONSES = {HTTPStatus.OK: "*/*", HTTPStatus.NO_CONTENT: "*/*"}
 PROBLEMS = frozenset(
     {
         HTTPStatus.BAD_REQUEST,
@@ -40,66 +42,70 @@ PROBLEMS = frozenset(
 
 def _operation(method: str, kind: WebhookKind) -> Operation:
     return Operation(
-        method, f"/api/webhooks/<agent>/{kind}", ANSWERS, public=True, problems=PROBLEMS
+        method, f"/api/webhooks/<agent>/{kind}", RESPONSES, public=True, problems=PROBLEMS
     )
 
 
 @section.serve(_operation("POST", "inbound"))
 def receive_message(agent: str) -> Response:
-    """Take a message from a provider.
+    """Receive a message from a provider.
 
-    It must be signed in the provider's own way; without a secret to check it by there is no such
-    place. The answer has the form that the provider expects.
+    The request must be signed as the provider specifies. 404 means that the agent has no secret to
+    verify it with. The response has the format that the provider expects.
     """
     return _receive(agent, "inbound")
 
 
 @section.serve(_operation("GET", "inbound"))
 def receive_message_by_get(agent: str) -> Response:
-    """Take a message from a provider that calls with GET."""
+    """Receive a message from a provider that uses GET."""
     return _receive(agent, "inbound")
 
 
 @section.serve(_operation("POST", "status"))
 def receive_status(agent: str) -> Response:
-    """Take receipts from a provider."""
+    """Receive receipts from a provider.
+
+    The request must be signed as the provider specifies. 404 means that the agent has no secret to
+    verify it with. The response has the format that the provider expects.
+    """
     return _receive(agent, "status")
 
 
 @section.serve(_operation("GET", "status"))
 def receive_status_by_get(agent: str) -> Response:
-    """Take receipts from a provider that calls with GET."""
+    """Receive receipts from a provider that uses GET."""
     return _receive(agent, "status")
 
 
 def _receive(agent: str, kind: WebhookKind) -> Response:
     try:
-        profile, received = receiving.verify(agents(), agent, _call(kind))
-    except receiving.NoWebhookError as unknown:
-        raise ProblemError(HTTPStatus.NOT_FOUND, str(unknown)) from None
-    except WebhookError as refusal:
-        log.warning("webhook refused", agent=agent, kind=kind, reason=str(refusal))
-        raise ProblemError(_status(refusal), str(refusal)) from None
+        profile, received = webhooks.verify(agents(), agent, _webhook_request(kind))
+    except webhooks.NoWebhookError as error:
+        raise NotFoundError(str(error)) from None
+    except WebhookError as error:
+        log.warning("webhook rejected", agent=agent, kind=kind, reason=str(error))
+        raise ProblemError(_status(error), str(error)) from None
     with db.transaction() as connection:
-        kept = receiving.store(connection, agents(), agent, profile, received.items)
+        stored = webhooks.store(connection, agents(), agent, profile, received.items)
     log.info(
-        "webhook kept",
+        "webhook stored",
         agent=agent,
         kind=kind,
         items=len(received.items),
-        new_receipts=kept.receipts,
-        new_messages=kept.messages,
+        new_receipts=stored.receipts,
+        new_messages=stored.messages,
     )
-    answer = received.response
-    return Response(answer.body, answer.status, content_type=answer.content_type)
+    response = received.response
+    return Response(response.body, response.status, content_type=response.content_type)
 
 
-def _call(kind: WebhookKind) -> WebhookRequest:
+def _webhook_request(kind: WebhookKind) -> WebhookRequest:
     request.max_content_length = settings().webhook_limit_bytes
     return WebhookRequest(
         kind=kind,
         method=request.method,
-        # Just as it came: a signature covers every letter of it.
+        # The raw URL, because signatures cover it character by character.
         url=settings().base_url + request.environ["RAW_URI"],
         headers={name.lower(): value for name, value in request.headers},
         body=request.get_data(cache=False),
@@ -107,8 +113,8 @@ def _call(kind: WebhookKind) -> WebhookRequest:
     )
 
 
-def _status(refusal: WebhookError) -> HTTPStatus:
-    match refusal:
+def _status(error: WebhookError) -> HTTPStatus:
+    match error:
         case MalformedWebhook():
             return HTTPStatus.BAD_REQUEST
         case UnverifiedWebhook():

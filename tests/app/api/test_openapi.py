@@ -1,4 +1,4 @@
-"""The description and the API say the same: schemathesis reads the one and tries the other."""
+"""The OpenAPI description matches the API: schemathesis generates requests from it."""
 
 import re
 
@@ -12,8 +12,8 @@ from schemathesis.config import SchemathesisConfig
 from app.api import openapi
 from app.api.factory import SECTIONS
 
-# What no JSON schema can say: whether an address, an agent or a cursor exists, how fields fit
-# together, and that one of a list of messages, or of the conditions of a replay, is enough.
+# Fields whose validity a JSON schema cannot express: whether an address, agent or cursor exists,
+# how fields depend on each other, and that one filter of a replay is enough.
 BEYOND_THE_SCHEMA = {
     "submit": "^(|channel|type|to|from|agent|profile|body|html|[b]?cc|reply_to|attachments"
     r"|send_at|expires_at|headers|\[\d+\].*)\b",
@@ -27,7 +27,6 @@ BEYOND_THE_SCHEMA = {
     "receive_email": "^(from|to|attachments)$",
 }
 
-
 config = SchemathesisConfig()
 config.projects.default.generation.update(max_examples=4, deterministic=True)
 config.projects.default.checks.positive_data_acceptance.expected_statuses.append("422")
@@ -35,7 +34,9 @@ schema = schemathesis.openapi.from_dict(openapi.describe(SECTIONS), config=confi
 
 
 @schemathesis.check
-def refuses_only_beyond_the_schema(ctx: CheckContext, response: Response, case: Case) -> None:
+def rejects_only_what_the_schema_cannot_express(
+    ctx: CheckContext, response: Response, case: Case
+) -> None:
     positive = case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
     if positive and response.status_code == 422:
         name = case.operation.definition.raw["operationId"]
@@ -46,7 +47,7 @@ def refuses_only_beyond_the_schema(ctx: CheckContext, response: Response, case: 
 
 @schema.parametrize()
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_the_api_does_what_its_description_says(case: Case, app: Flask, token: str) -> None:
+def test_api_matches_its_description(case: Case, app: Flask, token: str) -> None:
     case.operation.schema.app = app
     case.call_and_validate(app=app, headers={"Authorization": f"Bearer {token}"})
 
@@ -66,7 +67,7 @@ def test_every_route_is_described(app: Flask, client: FlaskClient) -> None:
     assert described == served
 
 
-def test_the_page_loads_nothing_and_runs_nothing(client: FlaskClient) -> None:
+def test_page_loads_nothing_and_runs_no_script(client: FlaskClient) -> None:
     response = client.get("/docs")
     assert response.status_code == 200
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]

@@ -1,3 +1,5 @@
+"""The application as gunicorn loads it."""
+
 import os
 import subprocess
 import sys
@@ -9,24 +11,24 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "reported"),
     [
         ("POSTROOM_AGENTS_FILE", "missing.toml", "missing.toml"),
         ("POSTROOM_PORT", "secret", "port"),
         ("POSTROOM_SUBMIT_RATE_LIMITS", '["many"]', "not a rate limit"),
     ],
 )
-def test_gunicorn_ends_with_a_clear_line_where_the_set_up_is_wrong(
-    environment: pytest.MonkeyPatch, variable: str, value: str, said: str
+def test_gunicorn_exits_with_a_clear_error_if_the_configuration_is_invalid(
+    environment: pytest.MonkeyPatch, variable: str, value: str, reported: str
 ) -> None:
     environment.setenv(variable, value)
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "gunicorn", "app.api.wsgi:app", "--bind=127.0.0.1:0",
          "--no-control-socket"],
         cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert ended.returncode == 4
-    assert "postroom cannot start" in ended.stderr
-    assert said in ended.stderr
-    assert "secret" not in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert process.returncode == 4
+    assert "postroom cannot start" in process.stderr
+    assert reported in process.stderr
+    assert "secret" not in process.stderr
+    assert "Traceback" not in process.stderr

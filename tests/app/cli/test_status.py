@@ -49,11 +49,11 @@ def test_json_shows_the_scheduler_and_each_agent(postroom: Postroom) -> None:
         "last_scan_age_seconds": None,
         "unrouted": 3,
     }
-    agents = {agent["code"]: agent for agent in answer["agents"]}
+    agents = {agent["agent"]: agent for agent in answer["agents"]}
     assert [*agents] == ["api", "gateway", "gone", "smtp"]
     assert 90 <= agents["gateway"].pop("oldest_due_age_seconds") < 190
     assert agents["gateway"] == {
-        "code": "gateway", "configured": True, "waiting": 2, "in_flight": 2,
+        "agent": "gateway", "configured": True, "waiting": 2, "in_flight": 2,
         "sent_last_hour": 2, "failed_last_day": 3, "paused": False, "reason": None,
     }  # fmt: skip
     assert (agents["gone"]["configured"], agents["gone"]["waiting"]) == (False, 1)

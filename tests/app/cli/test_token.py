@@ -17,7 +17,7 @@ def test_create_prints_only_a_valid_token_on_stdout(
     assert result.exit_code == 0
     assert result.stderr == "Token for shop, valid until it is revoked. It is not shown again:\n"
     made = result.stdout.removesuffix("\n")
-    assert auth.find(connection, made) == auth.Client("shop", frozenset({"submit", "read"}))
+    assert auth.find_client(connection, made) == auth.Client("shop", frozenset({"submit", "read"}))
 
 
 def test_token_expires_after_the_given_duration(postroom: Postroom, connection: Connection) -> None:
@@ -74,7 +74,7 @@ def test_token_is_revoked_by_id_or_first_characters(
     assert postroom("token", "revoke", f"{hint}…").exit_code == 0
     for secret in secrets:
         with pytest.raises(auth.TokenError, match="revoked"):
-            auth.find(connection, secret)
+            auth.find_client(connection, secret)
 
 
 def test_ambiguous_first_characters_revoke_no_token(

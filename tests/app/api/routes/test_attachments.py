@@ -1,6 +1,5 @@
-"""The files of messages, by themselves."""
+"""Download of attachments."""
 
-import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Connection
 
@@ -8,43 +7,37 @@ from connectors.base import Attachment
 from tests.app.outbox.driver import Outbox
 
 
-@pytest.fixture
-def outbox(connection: Connection) -> Outbox:
-    return Outbox(connection)
-
-
-@pytest.mark.parametrize(
-    ("name", "content_type", "served", "disposition"),
-    [
-        ("a.txt", "text/plain", "text/plain; charset=utf-8", "a.txt"),
+def test_attachment_is_downloaded_and_never_displayed(
+    client: FlaskClient, connection: Connection
+) -> None:
+    rows = [
+        ("a.txt", "text/plain", "text/plain", "a.txt"),
         ("счёт.pdf", "application/pdf", "application/pdf", "%D1%81%D1%87%D1%91%D1%82.pdf"),
-        ("x.html", "text/html", "text/html; charset=utf-8", "x.html"),
+        ("x.html", "text/html", "text/html", "x.html"),
         ("a\r\nX: y", "text/plain\r\nX: y", "application/octet-stream", "a%0D%0AX%3A%20y"),
-    ],
-)
-def test_a_file_is_served_to_be_kept_and_never_shown(
-    client: FlaskClient,
-    outbox: Outbox,
-    name: str,
-    content_type: str,
-    served: str,
-    disposition: str,
+    ]
+    content = b"\x00\xffab"
+    for name, content_type, served, disposition in rows:
+        number = Outbox(connection).one(
+            attachments=[Attachment(name, content_type, content=content)]
+        )
+        [shown] = client.get(f"/api/messages/{number}").get_json()["attachments"]
+        assert (shown["filename"], shown["size_bytes"]) == (name, 4)
+        response = client.get(f"/api/messages/{number}/attachments/{shown['id']}")
+        headers = response.headers
+        assert response.data == content
+        assert headers["Content-Type"].partition(";")[0] == served, name
+        assert headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{disposition}"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "X" not in headers
+
+
+def test_links_and_attachments_of_other_messages_are_not_found(
+    client: FlaskClient, connection: Connection
 ) -> None:
-    number = outbox.one(attachments=[Attachment(name, content_type, content=b"\x00\xffab")])
-    [file] = client.get(f"/api/messages/{number}").get_json()["attachments"]
-
-    response = client.get(f"/api/messages/{number}/attachments/{file['id']}")
-    assert response.data == b"\x00\xffab"
-    assert response.headers["Content-Type"] in {served, content_type}
-    assert response.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{disposition}"
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert "X" not in response.headers
-
-
-def test_what_is_elsewhere_or_of_another_message_is_not_here(
-    client: FlaskClient, outbox: Outbox
-) -> None:
+    outbox = Outbox(connection)
     linked = outbox.one(attachments=[Attachment("a", "text/plain", url="https://example.com/a")])
     other = outbox.one(attachments=[Attachment("a", "text/plain", content=b"x")])
-    for message, file in (linked, 1), (linked, 2), (other, 1), (other, 99):
-        assert client.get(f"/api/messages/{message}/attachments/{file}").status_code == 404
+    for message, attachment in (linked, 1), (linked, 2), (other, 1), (other, 99):
+        path = f"/api/messages/{message}/attachments/{attachment}"
+        assert client.get(path).status_code == 404, path

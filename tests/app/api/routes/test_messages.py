@@ -1,81 +1,79 @@
-import base64
+"""Messages over HTTP: submit, list, get, cancel and replay."""
+
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import redis
 from flask.testing import FlaskClient
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event
 
-from app.api.factory import create_app
+from app import suppression
+from app.outbox.states import CANCELLABLE, OUTBOUND_STATUSES, REPLAYABLE
+from tests.app.outbox.driver import Outbox
 
-SMS = {"from": "+12016661234", "to": "+18045551234", "body": "hi"}
+PHONE = "+18045551234"
+SMS = {"from": "+12016661234", "to": PHONE, "body": "hi"}
 EMAIL = {"from": "user@example.com", "to": "contact@example.org", "body": "hi"}
 FILE = {"filename": "a.txt", "content": "aGk="}
-SHA256 = hashlib.sha256(b"hi").hexdigest()
-LINK = "https://example.com/files/image%20one.png?size=1"
-UNKNOWN = "application/octet-stream"
+LINK = "https://example.com/files/image.png"
 
 
-def _in(**change: float) -> str:
-    return (datetime.now(UTC) + timedelta(**change)).isoformat()
+@pytest.fixture
+def outbox(connection: Connection) -> Outbox:
+    return Outbox(connection)
 
 
-def _row(connection: Connection) -> Any:
-    return connection.execute(text("SELECT * FROM messages")).one()
+def _count(outbox: Outbox) -> int:
+    return int(outbox.execute("SELECT count(*) FROM messages").scalar_one())
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "channel", "agent"),
-    [
-        (
-            "/api/messages/sms",
-            {**SMS, "type": "sms", "attachments": None, "timestamp": "2024-11-01T14:00:00Z"},
-            "sms",
-            "gateway",
-        ),
-        ("/api/messages/sms", {**SMS, "type": "mms", "attachments": [LINK]}, "mms", "gateway"),
-        (
-            "/api/messages/email",
-            {**EMAIL, "attachments": [], "timestamp": "2024-11-01T14:00:00Z"},
-            "email",
-            "smtp",
-        ),
-        ("/api/messages", {**EMAIL, "channel": "email", "attachments": [FILE]}, "email", "smtp"),
-        ("/api/messages", {**SMS, "type": "sms"}, "sms", "gateway"),
-        (
-            "/api/messages",
-            {"channel": "push", "to": "device", "payload": {"a": [1]}, "agent": "api"},
-            "push",
-            "api",
-        ),
-        ("/api/messages", {"channel": "http", "to": "/orders"}, "http", "api"),
-    ],
-)
-def test_a_message_is_accepted_and_kept(
-    client: FlaskClient,
-    connection: Connection,
-    path: str,
-    body: dict[str, Any],
-    channel: str,
-    agent: str,
-) -> None:
-    response = client.post(path, json=body)
-    assert response.status_code == 202
-    assert response.get_json() == {
-        "id": 1, "status": "outbox", "conversation_id": 1, "reference": None,
-    }  # fmt: skip
-    assert response.headers["Location"] == "/api/messages/1"
-    row = _row(connection)
-    assert (row.channel, row.agent, row.status, row.submitted_by) == (
-        channel, agent, "outbox", "shop",
-    )  # fmt: skip
+@contextmanager
+def _statements() -> Iterator[list[str]]:
+    """Record all SQL statements."""
+    statements: list[str] = []
+
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", record)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", record)
 
 
-def test_every_field_is_kept(client: FlaskClient) -> None:
+# Submit
+
+
+def test_message_is_accepted_and_stored(client: FlaskClient, outbox: Outbox) -> None:
+    dated = {"timestamp": "2024-11-01T14:00:00Z"}
+    push = {"channel": "push", "to": "device", "payload": {"a": [1]}, "agent": "api"}
+    rows: list[tuple[str, dict[str, Any], str, str]] = [
+        ("/sms", {**SMS, **dated, "type": "sms", "attachments": None}, "sms", "gateway"),
+        ("/sms", {**SMS, "type": "mms", "attachments": [LINK]}, "mms", "gateway"),
+        ("/email", {**EMAIL, **dated, "attachments": []}, "email", "smtp"),
+        ("", {**EMAIL, "channel": "email", "attachments": [FILE]}, "email", "smtp"),
+        ("", {**SMS, "type": "sms"}, "sms", "gateway"),
+        ("", push, "push", "api"),
+        ("", {"channel": "http", "to": "/orders"}, "http", "api"),
+    ]
+    for path, body, channel, agent in rows:
+        response = client.post(f"/api/messages{path}", json=body)
+        accepted = response.get_json()
+        assert response.status_code == 202, accepted
+        assert (accepted["status"], accepted["reference"]) == ("outbox", None)
+        assert response.headers["Location"] == f"/api/messages/{accepted['id']}"
+        row = outbox.row(accepted["id"])
+        assert (row.channel, row.agent, row.status, row.submitted_by, row.conversation_id) == (
+            channel, agent, "outbox", "shop", accepted["conversation_id"],
+        )  # fmt: skip
+
+
+def test_every_field_is_stored_and_shown(client: FlaskClient) -> None:
+    sha256 = hashlib.sha256(b"hi").hexdigest()
     send_at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     body = {
         "channel": "email",
@@ -90,7 +88,8 @@ def test_every_field_is_kept(client: FlaskClient) -> None:
         "bcc": ["d@example.org"],
         "reply_to": "e@example.org",
         "headers": {"X-Campaign": "spring"},
-        "attachments": [{**FILE, "content_type": "text/x-note", "sha256": SHA256}],
+        "attachments": [{**FILE, "content_type": "text/x-note", "sha256": sha256}],
+        "payload": {"a": 1},
         "priority": "immediate",
         "send_at": send_at.isoformat(),
         "expires_at": (send_at + timedelta(hours=1)).isoformat(),
@@ -98,327 +97,203 @@ def test_every_field_is_kept(client: FlaskClient) -> None:
         "metadata": {"customer": 7},
         "timestamp": "2024-11-01T14:00:00Z",
     }
-    location = client.post("/api/messages", json=body).headers["Location"]
-    kept = client.get(location).get_json()
-    for name in ("from", "subject", "body", "html", "cc", "bcc", "reply_to", "headers", "agent"):
-        assert kept[name] == body[name], name
-    assert kept["to"] == "Bob <bob@example.org>"
-    assert kept["priority"] == 0
-    assert datetime.fromisoformat(kept["due_at"]) == send_at
-    assert datetime.fromisoformat(kept["expires_at"]) == send_at + timedelta(hours=1)
-    assert kept["reference"] == "order-1"
-    assert kept["metadata"] == {"customer": 7, "timestamp": "2024-11-01T14:00:00+00:00"}
-    assert kept["attachments"] == [
+    shown = client.get(client.post("/api/messages", json=body).headers["Location"]).get_json()
+    same = (
+        "channel", "agent", "profile", "from", "subject", "body", "html", "cc", "bcc", "reply_to",
+        "headers", "payload", "reference",
+    )  # fmt: skip
+    assert {name: shown[name] for name in same} == {name: body[name] for name in same}
+    assert (shown["to"], shown["priority"]) == ("Bob <bob@example.org>", 0)
+    for name in ("send_at", "due_at"):
+        assert datetime.fromisoformat(shown[name]) == send_at, name
+    assert datetime.fromisoformat(shown["expires_at"]) == send_at + timedelta(hours=1)
+    assert shown["metadata"] == {"customer": 7, "timestamp": "2024-11-01T14:00:00+00:00"}
+    assert shown["attachments"] == [
         {
             "id": 1,
             "filename": "a.txt",
             "content_type": "text/x-note",
             "size_bytes": 2,
             "url": None,
-            "sha256": SHA256,
+            "sha256": sha256,
         }
     ]
+    assert (shown["attempts"], shown["attempt_log"], shown["receipts"]) == (0, [], [])
 
 
-@pytest.mark.parametrize(
-    ("given", "name", "kind"),
-    [
-        (LINK, "image one.png", UNKNOWN),
-        ({"url": LINK}, "image one.png", UNKNOWN),
-        ({"url": LINK, "filename": "b.pdf", "content_type": "a/b"}, "b.pdf", "a/b"),
-        ({"url": "https://example.com"}, "attachment", UNKNOWN),
-        ({"url": "https://example.com/a", "sha256": SHA256.upper()}, "a", UNKNOWN),
-        ("s3://bills/2026/in voice%20é.pdf", "in voice%20é.pdf", UNKNOWN),
-        ({"url": "s3://my.bills-1/a?b#c"}, "a?b#c", UNKNOWN),
-    ],
-)
-def test_an_address_is_kept_to_be_fetched_later(
-    client: FlaskClient, given: Any, name: str, kind: str
+def test_message_whose_send_at_has_passed_is_due_at_once(
+    client: FlaskClient, outbox: Outbox
 ) -> None:
-    answer = client.post("/api/messages/email", json={**EMAIL, "attachments": [given]})
-    assert answer.status_code == 202
-    link = {"url": given} if isinstance(given, str) else given
-    [kept] = client.get(answer.headers["Location"]).get_json()["attachments"]
-    assert kept == {
-        "id": 1,
-        "filename": name,
-        "content_type": kind,
-        "size_bytes": None,
-        "url": link["url"],
-        "sha256": link.get("sha256"),
-    }
+    for send_at in ("2020-01-01T00:00:00Z", "0497-01-28T05:07:30+22:48"):
+        response = client.post("/api/messages/sms", json={**SMS, "send_at": send_at})
+        row = outbox.row(response.get_json()["id"])
+        assert row.due_at == row.created_at, send_at
 
 
-@pytest.mark.parametrize(("size_bytes", "status"), [(50, 202), (51, 422)])
-def test_content_has_a_limit_together(
-    environment: pytest.MonkeyPatch, client: FlaskClient, size_bytes: int, status: int
-) -> None:
-    environment.setenv("POSTROOM_ATTACHMENT_LIMIT_BYTES", "100")
-    _settings_anew()
-    files = [
-        {"filename": "a", "content": base64.b64encode(bytes(size)).decode()}
-        for size in (50, size_bytes)
-    ]
-    answer = client.post("/api/messages/email", json={**EMAIL, "attachments": files})
-    assert answer.status_code == status
-    if status == 422:
-        assert [error["field"] for error in answer.get_json()["errors"]] == ["attachments"]
-
-
-@pytest.mark.parametrize(
-    ("path", "change", "field", "reason"),
-    [
-        ("sms", {"to": "12345"}, "to", "phone number"),
-        ("sms", {"to": "+1"}, "to", "phone number"),
-        ("sms", {"to": None}, "to", "valid string"),
-        ("sms", {"to": ["+18045551234"]}, "to", "one address"),
-        ("sms", {"from": "x" * 129}, "from", "longer"),
-        ("sms", {"from": "a\nb"}, "from", "CR, LF"),
-        ("sms", {"body": ""}, "body", "nothing to send"),
-        ("sms", {"body": "a\0b"}, "body", "NUL"),
-        ("sms", {"body": "\ud800"}, "body", "surrogate"),
-        ("sms", {"type": "email"}, "type", "input should be"),
-        ("sms", {"type": "mms", "channel": "sms"}, "type", "otherwise"),
-        ("sms", {"html": "<p>"}, "html", "only an e-mail"),
-        ("sms", {"attachments": [LINK]}, "attachments", "MMS"),
-        ("sms", {"attachments": [FILE], "type": "mms"}, "attachments[0]", "takes: url"),
-        ("sms", {"agent": "nobody"}, "agent", "no such agent"),
-        ("sms", {"agent": "smtp"}, "agent", "does not serve sms"),
-        ("sms", {"profile": "none"}, "profile", "no such profile"),
-        ("sms", {"unknown": 1}, "unknown", "unknown field"),
-        ("sms", {"priority": 4}, "priority", "input should be"),
-        ("sms", {"priority": "urgent"}, "priority", "input should be"),
-        ("sms", {"priority": True}, "priority", "input should be"),
-        ("sms", {"send_at": "2026-11-22T14:00:00"}, "send_at", "time zone"),
-        ("sms", {"send_at": 1795000000}, "send_at", "date and time"),
-        ("sms", {"send_at": "0001-01-01T00:00:00+01:00"}, "send_at", "years"),
-        ("sms", {"send_at": _in(days=400)}, "send_at", "a year"),
-        ("sms", {"expires_at": _in(seconds=-1)}, "expires_at", "future"),
-        ("sms", {"expires_at": _in(days=800)}, "expires_at", "two years"),
-        ("sms", {"send_at": _in(days=2), "expires_at": _in(days=1)}, "expires_at", "after send_at"),
-        ("sms", {"reference": "x" * 256}, "reference", "255"),
-        ("sms", {"reference": "a\r"}, "reference", "CR, LF"),
-        ("sms", {"metadata": {"a": "\0"}}, "metadata", "NUL"),
-        ("sms", {"metadata": []}, "metadata", "object"),
-        ("sms", {"payload": {"\ud800": 1}}, "payload", "surrogate"),
-        ("email", {"to": "nobody"}, "to", "e-mail address"),
-        ("email", {"to": "a@example.org, b@example.org"}, "to", "one address"),
-        ("email", {"cc": ["a@example.org", "b"]}, "cc[1]", "e-mail address"),
-        ("email", {"bcc": "a@example.org"}, "bcc", "list"),
-        ("email", {"reply_to": "x"}, "reply_to", "e-mail address"),
-        ("email", {"subject": "a\r\nBcc: x@example.org"}, "subject", "CR, LF"),
-        ("email", {"subject": "a\u2028b"}, "subject", "control"),
-        ("email", {"subject": "x" * 999}, "subject", "998"),
-        ("email", {"headers": {"X-A": "a\nB: c"}}, "headers.X-A", "CR, LF"),
-        ("email", {"headers": {"X A": "a"}}, "headers.X A", "pattern"),
-        ("email", {"headers": {"BCC": "x@example.org"}}, "headers.BCC", "not for the message"),
-        ("email", {"headers": {"Content-Type": "x"}}, "headers.Content-Type", "not for"),
-        ("email", {"attachments": ["ftp://example.com/a"]}, "attachments[0]", "pattern"),
-        ("email", {"attachments": ["s3://Bills/a.pdf"]}, "attachments[0]", "pattern"),
-        ("email", {"attachments": ["s3://bills/"]}, "attachments[0]", "pattern"),
-        ("email", {"attachments": ["s3://bills/a\nb"]}, "attachments[0]", "pattern"),
-        ("email", {"attachments": ["s3://bills/\ud800"]}, "attachments[0]", "unicode"),
-        ("email", {"attachments": ["http://[::z]/a"]}, "attachments[0]", "pattern"),
-        ("email", {"attachments": ["http://[::1/a"]}, "attachments[0]", "pattern"),
-        ("email", {"attachments": [{"url": "http://[1:2]:99999/"}]}, "attachments[0].url", "IPv6"),
-        ("email", {"attachments": [{**FILE, "url": LINK}]}, "attachments[0].url", "unknown field"),
-        (
-            "email",
-            {"attachments": [{"url": LINK, "sha256": "12"}]},
-            "attachments[0].sha256",
-            "pattern",
-        ),
-        (
-            "email",
-            {"attachments": [{**FILE, "sha256": "0" * 64}]},
-            "attachments[0].sha256",
-            "another",
-        ),
-        (
-            "sms",
-            {"attachments": [{"url": LINK, "sha256": SHA256}], "type": "mms"},
-            "attachments[0].sha256",
-            "nobody would check",
-        ),
-        ("email", {"attachments": [{"filename": "a"}]}, "attachments[0].url", "required"),
-        ("email", {"attachments": [7]}, "attachments[0]", "an object"),
-        (
-            "email",
-            {"attachments": [FILE, {**FILE, "content": "a!"}]},
-            "attachments[1].content",
-            "base64",
-        ),
-        (
-            "email",
-            {"attachments": [{**FILE, "filename": "../a"}]},
-            "attachments[0].filename",
-            "pattern",
-        ),
-    ],
-)  # fmt: skip
-def test_a_message_that_is_refused_names_the_field_and_leaves_no_row(
-    client: FlaskClient,
-    connection: Connection,
-    path: str,
-    change: dict[str, Any],
-    field: str,
-    reason: str,
-) -> None:
-    body = {**(SMS if path == "sms" else EMAIL), **change}
-    response = client.post(f"/api/messages/{path}", json=body)
-    assert response.status_code == 422
-    errors = {error["field"]: error["reason"] for error in response.get_json()["errors"]}
-    assert field in errors
-    assert reason in errors[field]
-    assert connection.execute(text("SELECT count(*) FROM messages")).scalar_one() == 0
-    assert connection.execute(text("SELECT count(*) FROM conversations")).scalar_one() == 0
-
-
-def test_all_that_is_wrong_is_named_at_once(client: FlaskClient) -> None:
-    body = {**EMAIL, "to": "x", "reply_to": "y", "cc": ["z"], "expires_at": _in(days=-1)}
-    errors = client.post("/api/messages/email", json=body).get_json()["errors"]
-    assert {error["field"] for error in errors} == {"to", "reply_to", "cc[0]", "expires_at"}
-
-
-@pytest.mark.parametrize("sender", ["Postroom", "12345", "+12016661234", "whatsapp:+12016661234"])
-def test_a_telephone_channel_has_names_and_short_codes_as_senders(
-    client: FlaskClient, connection: Connection, sender: str
-) -> None:
-    assert client.post("/api/messages/sms", json={**SMS, "from": sender}).status_code == 202
-    assert _row(connection).sender == sender
-
-
-@pytest.mark.parametrize(
-    ("sender", "kept"), [(None, "Postroom <postroom@example.com>"), ("a@b.example", "a@b.example")]
-)
-def test_a_mail_without_sender_comes_from_that_of_its_agent(
-    client: FlaskClient, connection: Connection, sender: str | None, kept: str
-) -> None:
-    client.post("/api/messages/email", json={**EMAIL, "from": sender})
-    assert _row(connection).sender == kept
-
-
-@pytest.mark.parametrize("send_at", ["2020-01-01T00:00:00Z", "0497-01-28T05:07:30+22:48"])
-def test_a_time_that_has_passed_is_now(
-    client: FlaskClient, connection: Connection, send_at: str
-) -> None:
-    client.post("/api/messages/sms", json={**SMS, "send_at": send_at})
-    row = _row(connection)
-    assert row.due_at == row.created_at
-
-
-def test_the_longest_recipient_and_sender_can_be_kept(client: FlaskClient) -> None:
-    body = {"channel": "push", "to": "😀" * 512, "from": "🙂" * 128, "body": "hi"}
-    body["reference"] = "é" * 255
-    assert client.post("/api/messages", json=body).status_code == 202
-
-
-def test_messages_between_the_same_people_share_a_conversation(client: FlaskClient) -> None:
+def test_messages_between_the_same_participants_share_a_conversation(client: FlaskClient) -> None:
     back = {**SMS, "from": SMS["to"], "to": SMS["from"], "type": "mms"}
-    answers = [client.post("/api/messages/sms", json=body).get_json() for body in (SMS, back)]
-    assert [answer["conversation_id"] for answer in answers] == [1, 1]
+    accepted = [client.post("/api/messages/sms", json=body).get_json() for body in (SMS, back)]
+    assert [one["conversation_id"] for one in accepted] == [1, 1]
 
 
-def test_of_a_list_the_good_are_accepted_and_the_others_rejected(
-    client: FlaskClient, connection: Connection
-) -> None:
-    good = {**SMS, "channel": "sms"}
-    response = client.post(
-        "/api/messages",
-        json=[
-            {**good, "reference": "a"},
-            {**good, "to": "x"},
-            7,
-            {**SMS},
-            {**good, "reference": "b"},
-        ],
-    )
-    assert response.status_code == 202
-    answer = response.get_json()
-    assert [(one["index"], one["id"], one["reference"]) for one in answer["accepted"]] == [
-        (0, 1, "a"), (4, 2, "b"),
-    ]  # fmt: skip
-    assert [(one["index"], one["errors"][0]["field"]) for one in answer["rejected"]] == [
-        (1, "to"), (2, ""), (3, "channel"),
-    ]  # fmt: skip
-    kept = connection.execute(text("SELECT reference FROM messages ORDER BY id")).scalars()
-    assert list(kept) == ["a", "b"]
-
-
-def test_a_list_without_a_good_one_is_refused(client: FlaskClient) -> None:
-    response = client.post("/api/messages", json=[{**SMS, "channel": "sms", "to": "x"}])
+def test_invalid_message_is_rejected_and_not_stored(client: FlaskClient, outbox: Outbox) -> None:
+    response = client.post("/api/messages/sms", json={**SMS, "to": "x", "html": "<p>"})
     assert response.status_code == 422
-    assert response.get_json()["rejected"][0]["errors"][0]["field"] == "to"
+    problem = response.get_json()
+    assert problem["detail"] == "Invalid: to, html."
+    assert [error["field"] for error in problem["errors"]] == ["to", "html"]
+    assert _count(outbox) == 0
+    assert outbox.execute("SELECT count(*) FROM conversations").scalar_one() == 0
 
 
-@pytest.mark.parametrize(("size", "status"), [(0, 422), (1000, 202), (1001, 422)])
-def test_a_list_holds_1_to_1000(client: FlaskClient, size: int, status: int) -> None:
-    response = client.post("/api/messages", json=[{**SMS, "channel": "sms"}] * size)
-    assert response.status_code == status
-
-
-@contextmanager
-def _statements() -> Any:
-    seen: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-
-
-@pytest.mark.parametrize(
-    ("headers", "most"),
-    # token, suppression, conversation, message; with a key also its lock, its answer, and keeping
-    # that
-    [({}, 4), ({"Idempotency-Key": "a"}, 7)],
-)
-def test_a_submission_costs_few_statements(
-    client: FlaskClient, headers: dict[str, str], most: int
+def test_message_to_a_suppressed_address_is_rejected_until_it_is_removed(
+    client: FlaskClient, connection: Connection, outbox: Outbox
 ) -> None:
+    key = suppression.key("sms", PHONE)
+    entry, _ = suppression.add(connection, key, reason="hard_bounce", by="ann")
+    headers = {"Idempotency-Key": "a"}
+    rejected = client.post("/api/messages/sms", json=SMS, headers=headers)
+    assert rejected.status_code == 422
+    assert rejected.get_json()["errors"] == [{"field": "to", "reason": str(entry)}]
+    assert _count(outbox) == 0
+    suppression.remove(connection, entry.id)
+    assert client.post("/api/messages/sms", json=SMS, headers=headers).status_code == 202
+
+
+# Submit a list
+
+
+def test_valid_messages_of_a_list_are_accepted_and_the_others_rejected(
+    client: FlaskClient, connection: Connection, outbox: Outbox
+) -> None:
+    suppression.add(connection, suppression.key("sms", "+18045551239"), reason="manual", by="ann")
+    valid = {**SMS, "channel": "sms"}
+    messages = [
+        {**valid, "reference": "a"},
+        {**valid, "to": "x"},
+        {**valid, "to": "+18045551239"},
+        7,
+        SMS,
+        {**valid, "reference": "b"},
+    ]
+    response = client.post("/api/messages", json=messages)
+    assert response.status_code == 202
+    result = response.get_json()
+    accepted = [(one["index"], one["id"], one["reference"]) for one in result["accepted"]]
+    assert accepted == [(0, 1, "a"), (5, 2, "b")]
+    rejected = [(one["index"], one["errors"][0]["field"]) for one in result["rejected"]]
+    assert rejected == [(1, "to"), (2, "to"), (3, ""), (4, "channel")]
+    references = outbox.execute("SELECT reference FROM messages ORDER BY id").scalars()
+    assert list(references) == ["a", "b"]
+
+
+def test_list_without_a_valid_message_is_rejected(
+    client: FlaskClient, connection: Connection, outbox: Outbox
+) -> None:
+    suppression.add(connection, suppression.key("sms", PHONE), reason="manual", by="ann")
+    for messages in ([{**SMS, "channel": "sms", "to": "x"}], [{**SMS, "channel": "sms"}]):
+        response = client.post("/api/messages", json=messages)
+        assert response.status_code == 422
+        assert response.get_json()["rejected"][0]["errors"][0]["field"] == "to"
+    assert _count(outbox) == 0
+
+
+def test_list_has_1_to_1000_messages(client: FlaskClient, outbox: Outbox) -> None:
+    for size, status in ((0, 422), (1001, 422), (1000, 202)):
+        messages = [{**SMS, "channel": "sms"}] * size
+        assert client.post("/api/messages", json=messages).status_code == status, size
+    assert _count(outbox) == 1000
+
+
+def test_submission_costs_few_statements(client: FlaskClient) -> None:
+    # Token, suppression, conversation and message; with a key also lock, look-up and response.
+    rows = [("/sms", SMS, {}, 4), ("/sms", SMS, {"Idempotency-Key": "a"}, 7)]
     client.post("/api/messages/sms", json=SMS)
+    for path, body, headers, expected in rows:
+        with _statements() as statements:
+            client.post(f"/api/messages{path}", json=body, headers=headers)
+        assert len(statements) <= expected, statements
     with _statements() as statements:
-        assert client.post("/api/messages/sms", json=SMS, headers=headers).status_code == 202
-    assert len(statements) <= most, statements
+        client.post("/api/messages", json=[{**SMS, "channel": "sms"}] * 20)
+    assert len(statements) <= 4, statements
 
 
-def test_who_submits_too_fast_is_told_when_to_go_on(
-    environment: pytest.MonkeyPatch, database: str, redis_url: str, token: str
+# Read
+
+
+def test_messages_are_listed_with_their_http_names(client: FlaskClient) -> None:
+    client.post("/api/messages/sms", json={**SMS, "reference": "a"})
+    client.post("/api/messages/sms", json={**SMS, "reference": "b"})
+    rows: list[tuple[str, list[str]]] = [
+        ("", ["b", "a"]),
+        ("to=+18045551234", ["b", "a"]),  # an unescaped plus sign is a space
+        ("status=outbox&status=queued&since=2020-01-01T00:00:00Z", ["b", "a"]),
+        ("until=2020-01-01T00:00:00Z", []),
+        ("reference=a", ["a"]),
+    ]
+    for query, expected in rows:
+        messages = client.get(f"/api/messages?{query}").get_json()["messages"]
+        assert [message["reference"] for message in messages] == expected, query
+        assert all((one["from"], one["to"]) == (SMS["from"], PHONE) for one in messages)
+
+
+def test_invalid_filters_are_rejected_with_their_field(client: FlaskClient) -> None:
+    rows = [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=x", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=YmVmb3JlIDE%3D%0a", "cursor"),
+        ("status=lost", "status[0]"),
+        ("channel=fax", "channel"),
+        ("since=yesterday", "since"),
+        ("since=2026-01-01T00:00:00", "since"),
+        ("to=%00", "to"),
+        ("agent=", "agent"),
+        ("colour=red", "colour"),
+    ]
+    failures = []
+    for query, field in rows:
+        problem = client.get(f"/api/messages?{query}").get_json()
+        errors = [error["field"] for error in problem.get("errors", [])]
+        if (problem.get("status"), errors) != (422, [field]):
+            failures.append((query, problem))
+    assert not failures
+
+
+# Cancel and replay
+
+
+def test_message_is_cancelled_or_replayed_if_its_status_allows_it(
+    client: FlaskClient, outbox: Outbox
 ) -> None:
-    environment.setenv("POSTROOM_SUBMIT_RATE_LIMITS", '["2/hour"]')
-    _settings_anew()
-    client = create_app().test_client()
-    headers = {"X-API-Token": token}
-    answers = [client.post("/api/messages/sms", json=SMS, headers=headers) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [202, 202, 429]
-    assert int(answers[2].headers["Retry-After"]) > 0
+    failures = []
+    for action, allowed, after in (
+        ("cancel", CANCELLABLE, "cancelled"),
+        ("replay", REPLAYABLE, "outbox"),
+    ):
+        for before in OUTBOUND_STATUSES:
+            number = outbox.at(outbox.one(), before)
+            response = client.post(f"/api/messages/{number}/{action}")
+            if before in allowed:
+                expected = (200, {"id": number, "status": after}, after)
+                found = (response.status_code, response.get_json(), outbox.status(number))
+            else:
+                detail = f"Message {number} is {before}."
+                expected = (409, detail, before)
+                problem = response.get_json()
+                found = (response.status_code, problem["detail"], outbox.status(number))
+            if found != expected:
+                failures.append((action, before, found))
+    assert not failures
 
 
-def test_while_redis_is_away_messages_are_accepted(
-    environment: pytest.MonkeyPatch,
-    database: str,
-    token: str,
-    monkeypatch: pytest.MonkeyPatch,
+def test_inbound_and_missing_messages_can_be_neither_cancelled_nor_replayed(
+    client: FlaskClient, outbox: Outbox
 ) -> None:
-    environment.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
-    _settings_anew()
-    asked: list[object] = []
-    ask: Callable[..., Any] = redis.Connection.connect
-    monkeypatch.setattr(
-        redis.Connection, "connect", lambda self: (asked.append(self), ask(self))[1]
-    )
-    client = create_app().test_client()
-    for _ in range(3):
-        answer = client.post("/api/messages/sms", json=SMS, headers={"X-API-Token": token})
-        assert answer.status_code == 202
-    assert len(asked) == 1
-
-
-def _settings_anew() -> None:
-    from app.settings import settings
-
-    settings.cache_clear()
+    number = outbox.insert(direction="inbound", status="received")
+    for action in ("cancel", "replay"):
+        assert client.post(f"/api/messages/{number}/{action}").status_code == 409, action
+        assert client.post(f"/api/messages/999/{action}").status_code == 404, action
+    assert outbox.status(number) == "received"

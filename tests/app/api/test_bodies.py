@@ -1,0 +1,32 @@
+"""JSON request bodies."""
+
+from flask.testing import FlaskClient
+
+
+def test_body_that_is_not_valid_json_is_rejected(client: FlaskClient) -> None:
+    json = "application/json"
+    rows = [
+        (b'{"to": ', json, 400),
+        (b"\xff", json, 400),
+        (b'{"payload": NaN}', json, 400),
+        (b"[" * 100_000, json, 400),
+        (b"9" * 5_000, json, 400),
+        (b"", json, 400),
+        (b"to=1", "application/x-www-form-urlencoded", 415),
+        (b"{}", None, 415),
+        (b"[]", json, 422),
+        (b"null", json, 422),
+        (b'{"\\ud800": 1}', json, 422),
+    ]
+    failures = []
+    for body, content_type, status in rows:
+        response = client.post("/api/messages/sms", data=body, content_type=content_type)
+        if response.status_code != status:
+            failures.append((body[:20], response.status_code))
+    assert not failures
+
+
+def test_message_that_is_neither_an_object_nor_a_list_is_rejected(client: FlaskClient) -> None:
+    response = client.post("/api/messages", json="text")
+    assert response.status_code == 422
+    assert response.get_json()["errors"] == [{"field": "", "reason": "must be an object"}]
