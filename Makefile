@@ -27,8 +27,8 @@ lint: $(INSTALLED) ## Check style and types
 bench: $(INSTALLED) ## Measure speed
 	$(BIN)/python -m bench $(BENCH_ARGUMENTS)
 
-docs: $(INSTALLED) ## Write the tables of docs/connectors anew, after a change of a connector
-	$(BIN)/python docs/connectors/generate.py
+docs: $(INSTALLED) ## Regenerate the tables in docs, after a change of settings or connectors
+	$(BIN)/python docs/generate.py
 
 # Keeps each version that still fits; to take the newest of all, delete the locks first.
 # The image gets what it needs to run, and setuptools, which installs Postroom itself.

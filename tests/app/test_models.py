@@ -77,9 +77,13 @@ def test_the_role_postroom_submit_can_insert_messages_and_nothing_else(
         "DELETE FROM messages",
     ):
         with pytest.raises(ProgrammingError, match="permission denied"):
-            with db.transaction() as connection:
-                connection.execute(text("SET LOCAL ROLE postroom_submit"))
-                connection.execute(text(statement))
+            _run_as_submitter(statement)
+
+
+def _run_as_submitter(statement: str) -> None:
+    with db.transaction() as connection:
+        connection.execute(text("SET LOCAL ROLE postroom_submit"))
+        connection.execute(text(statement))
 
 
 def test_numbers_that_python_cannot_represent_are_read_as_text(outbox: Outbox) -> None:

@@ -1,9 +1,7 @@
 """Each connector has a page that agrees with its code and whose examples work."""
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -29,16 +27,6 @@ SECRETS = {
 }
 
 
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", FOLDER / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_every_included_connector_has_a_page() -> None:
     included = [
         name
@@ -46,17 +34,6 @@ def test_every_included_connector_has_a_page() -> None:
         if registry.load(name).__module__.startswith("connectors.")
     ]
     assert list(PAGES) == included
-
-
-def test_tables_on_the_pages_are_up_to_date(generator: ModuleType) -> None:
-    outdated = [name for name, page in PAGES.items() if generator.fill_tables(page, name) != page]
-
-    assert not outdated, "run `make docs`"
-
-
-def test_generator_rejects_a_page_without_markers(generator: ModuleType) -> None:
-    with pytest.raises(ValueError, match="needs one pair of markers for settings, has 0"):
-        generator.fill_tables("# sba", "sba")
 
 
 def test_every_setting_has_a_description() -> None:

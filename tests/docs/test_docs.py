@@ -1,18 +1,16 @@
 """The documentation matches the program."""
 
-import json
 import re
+import runpy
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
-from pydantic.fields import FieldInfo
 
 from app.agents import Agents
-from app.attachments.errors import ERRORS
 from app.cli import main
-from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -22,37 +20,21 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
-def _variable(name: str, field: FieldInfo) -> str:
-    alias = field.validation_alias
-    return alias if isinstance(alias, str) else f"POSTROOM_{name.upper()}"
+@pytest.fixture(scope="module")
+def generator() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs" / "generate.py"))
 
 
-def _shown(value: object) -> str:
-    """Return a default as it is written in the environment."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return f"`{str(value).lower()}`"
-        case float():
-            return f"`{value:g}`"
-        case tuple():
-            return f"`{json.dumps(value)}`"
-        case _:
-            return f"`{value}`"
+def test_generated_tables_are_up_to_date(generator: dict[str, Any]) -> None:
+    outdated = [
+        path.name for path, page in generator["pages"]().items() if page != path.read_text()
+    ]
+    assert not outdated, "run `make docs`"
 
 
-def _configuration_table() -> dict[str, tuple[str, str]]:
-    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.+?) \| (.+?) \|$", CONFIGURATION.read_text(), re.M)
-    return {variable: (default, meaning) for variable, default, meaning in rows}
-
-
-def test_every_setting_is_in_the_table_with_its_default() -> None:
-    expected = {
-        _variable(name, field): _shown(field.default)
-        for name, field in Settings.model_fields.items()
-    }
-    assert {variable: row[0] for variable, row in _configuration_table().items()} == expected
+def test_generator_rejects_a_page_without_markers(generator: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="needs one pair of markers for settings, has 0"):
+        generator["fill"]("# a page", "settings", "a table")
 
 
 def _anchors(page: Path) -> set[str]:
@@ -106,11 +88,6 @@ def _commands(command: click.Command, words: tuple[str, ...]) -> list[str]:
 def test_every_command_is_documented(command: str) -> None:
     text = " ".join((README.read_text() + OPERATIONS.read_text()).split())
     assert re.search(rf"\b{re.escape(command)}\b", text)
-
-
-def test_every_attachment_error_is_documented() -> None:
-    rows = re.findall(r"^\| `(attachment_.+)` \| (.+) \| (.+) \|$", OPERATIONS.read_text(), re.M)
-    assert rows == [(row.code, row.outcome.__name__.lower(), row.meaning) for row in ERRORS]
 
 
 def test_the_example_of_agents_toml_is_valid(
