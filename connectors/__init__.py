@@ -1,4 +1,4 @@
-"""The connectors, one provider a file. Imports neither `app` nor `tasks`.
+"""The connectors to message providers: one package per provider.
 
-Others come from packages of their own, under the entry-point group `postroom.connectors`.
+Connectors of other packages are found by the entry-point group `postroom.connectors`.
 """

@@ -18,7 +18,7 @@ from connectors.base import Connector
 from connectors.base import registry as connectors
 
 SEND_GRACE = timedelta(seconds=15)
-"""The time after a connector's deadline that a worker has to record the outcome."""
+"""The time after a connector's send timeout that a worker has to record the outcome."""
 
 
 class Agents:
@@ -90,7 +90,7 @@ class Agents:
         Attachments that have to be fetched extend the lease; see `app.attachments.resolve`.
         """
         profiles = self.by_name[agent].profiles
-        return max(self.connector(agent, name).deadline for name in profiles) + SEND_GRACE
+        return max(self.connector(agent, name).send_timeout for name in profiles) + SEND_GRACE
 
     def close(self) -> None:
         """Close all connectors."""

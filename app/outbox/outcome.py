@@ -8,7 +8,6 @@ from app.agents import Agent
 from app.models import SuppressionReason
 from app.outbox.states import AttemptOutcome, OutboundStatus
 from connectors import base
-from connectors.toolkit.http.replies import MAX_RETRY_AFTER
 
 MAX_LOSSES = 3
 """A message is given up once this many workers were lost while they sent it. After one less it is
@@ -120,7 +119,7 @@ def _retry(error: base.SendError, agent: Agent, attempt: int) -> Outcome:
         )
     wait = agent.retry.wait(attempt)
     if unavailable and unavailable.retry_after is not None:
-        wait = max(wait, min(unavailable.retry_after, MAX_RETRY_AFTER))
+        wait = max(wait, min(unavailable.retry_after, base.MAX_RETRY_AFTER))
     return Outcome(
         status="retry",
         result=result,

@@ -17,7 +17,7 @@ from app.submission.schema import MessageFields, ReplyRequest
 from app.submission.submission import Submission
 from app.submission.validation import validate
 from connectors.base import Channel
-from connectors.toolkit.http.replies import printable
+from connectors.toolkit.excerpts import printable
 
 MAX_LINE = 998
 

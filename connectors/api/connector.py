@@ -13,7 +13,7 @@ from connectors.api.settings import ApiSettings
 from connectors.base import Accepted, Channel, OutboundMessage
 from connectors.toolkit import oauth
 from connectors.toolkit.generic_webhooks import WebhookConnector
-from connectors.toolkit.http.replies import Response
+from connectors.toolkit.http import Response
 from connectors.toolkit.service_accounts import service_account
 from connectors.toolkit.signatures import sign_standard
 from connectors.toolkit.tokens import TokenSource, with_token
@@ -41,11 +41,11 @@ class Api(WebhookConnector[ApiSettings]):
         return None
 
     @property
-    def deadline(self) -> timedelta:
+    def send_timeout(self) -> timedelta:
         if self._tokens is None:
-            return super().deadline
+            return super().send_timeout
         # A rejected token is replaced and the request sent once more.
-        return 2 * (super().deadline + self._tokens.wait_limit)
+        return 2 * (super().send_timeout + self._tokens.wait_limit)
 
     def send(self, message: OutboundMessage) -> Accepted:
         request = self._requests.build(message)

@@ -15,7 +15,7 @@ from connectors.base import (
     Unavailable,
     Uncertain,
 )
-from connectors.toolkit.http.replies import (
+from connectors.toolkit.http import (
     Response,
     excerpt,
     message_id,

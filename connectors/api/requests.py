@@ -7,8 +7,7 @@ from urllib.parse import quote, unquote
 from connectors.api.settings import RESERVED_HEADERS, ApiSettings
 from connectors.api.templates import Template
 from connectors.base import OutboundMessage, Rejected
-from connectors.toolkit.http import is_header
-from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.http import excerpt, is_header
 from connectors.toolkit.signatures import STANDARD_HEADERS
 
 MAX_PATH_CHARACTERS = 8_000

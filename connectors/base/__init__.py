@@ -22,6 +22,7 @@ from connectors.base.inbound import (
 )
 from connectors.base.message import Attachment, AttachmentSource, Channel, OutboundMessage
 from connectors.base.outcomes import (
+    MAX_RETRY_AFTER,
     Accepted,
     Misconfigured,
     Rejected,
@@ -33,6 +34,7 @@ from connectors.base.outcomes import (
 )
 
 __all__ = [
+    "MAX_RETRY_AFTER",
     "Accepted",
     "Attachment",
     "AttachmentSource",

@@ -83,7 +83,7 @@ class Connector(ABC, Generic[S]):
 
     @property
     @abstractmethod
-    def deadline(self) -> timedelta:
+    def send_timeout(self) -> timedelta:
         """The maximum duration of one `send`. The lease of a message is longer."""
 
     @abstractmethod

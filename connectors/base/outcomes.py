@@ -8,6 +8,8 @@ from typing import Literal
 Suppress = bool | Literal["opt_out"]
 """Whether to suppress an address: True if it does not exist, `opt_out` if its owner opted out."""
 
+MAX_RETRY_AFTER = timedelta(days=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

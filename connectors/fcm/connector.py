@@ -12,8 +12,7 @@ from urllib.parse import quote
 from connectors.base import Accepted, Channel, OutboundMessage, Rejected
 from connectors.fcm.errors import ERRORS, classify, is_token_rejected
 from connectors.fcm.settings import FcmSettings
-from connectors.toolkit.http import HttpConnector
-from connectors.toolkit.http.replies import Response, message_id
+from connectors.toolkit.http import HttpConnector, Response, message_id
 from connectors.toolkit.service_accounts import service_account
 from connectors.toolkit.tokens import with_token
 
@@ -43,12 +42,12 @@ class Fcm(HttpConnector[FcmSettings]):
             f"{settings.base_url.rstrip('/')}/v1/projects/{quote(settings.project)}/messages:send"
         )
         self._tokens = service_account(
-            settings.service_account, [SCOPE], self.http, super().deadline
+            settings.service_account, [SCOPE], self.http, super().send_timeout
         )
 
     @property
-    def deadline(self) -> timedelta:
-        return 2 * (super().deadline + self._tokens.wait_limit)
+    def send_timeout(self) -> timedelta:
+        return 2 * (super().send_timeout + self._tokens.wait_limit)
 
     def send(self, message: OutboundMessage) -> Accepted:
         request = _request(message)

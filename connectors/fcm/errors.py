@@ -10,7 +10,7 @@ from datetime import timedelta
 from pydantic import BaseModel, Field, ValidationError
 
 from connectors.base import ErrorCode, Misconfigured, Rejected, SendError, Unavailable
-from connectors.toolkit.http.replies import Response, excerpt, response_error
+from connectors.toolkit.http import Response, excerpt, response_error
 from connectors.toolkit.tokens import is_unauthorized
 
 INVALID_TOKEN = "INVALID_REGISTRATION_TOKEN"  # noqa: S105 - an error code

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from connectors.base import Accepted, Rejected
-from connectors.toolkit.http.replies import Response, excerpt, message_id, response_error
+from connectors.toolkit.http import Response, excerpt, message_id, response_error
 
 
 def read_response(

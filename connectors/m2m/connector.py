@@ -24,8 +24,9 @@ from connectors.base import (
 from connectors.m2m import omnichannel, soap
 from connectors.m2m.errors import ERRORS
 from connectors.m2m.settings import M2mSettings
-from connectors.m2m.webhooks import SUCCESS, read_message, verify_credentials, verify_parameter
+from connectors.m2m.webhooks import SUCCESS, read_message, verify_parameter
 from connectors.toolkit.http import HttpConnector
+from connectors.toolkit.signatures import verify_basic_credentials
 
 # MTS does not publish the maximum number of ids in a request (the fault is TOO_MANY_PARAMETERS).
 # The response for this many is well below `response_limit_bytes`.
@@ -72,5 +73,5 @@ class M2m(HttpConnector[M2mSettings]):
         if self.settings.webhook_login is None:
             verify_parameter(request, secrets)
         else:
-            verify_credentials(request, self.settings.webhook_login, secrets)
+            verify_basic_credentials(request.headers, self.settings.webhook_login, secrets)
         return Received([read_message(request, self.settings.sender or "")], SUCCESS)

@@ -1,12 +1,12 @@
 """Settings of the `m2m` connector."""
 
-import base64
 import hashlib
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from connectors.toolkit.http import HeaderSecret, HttpSettings, HttpUrl
+from connectors.toolkit.signatures import encode_basic
 
 Mode = Literal["soap", "omnichannel"]
 
@@ -91,7 +91,7 @@ class M2mSettings(HttpSettings):
     @property
     def basic_credentials(self) -> str:
         """The login and password, encoded as Basic credentials (RFC 7617)."""
-        return base64.b64encode(f"{self.login}:{self._password}".encode()).decode()
+        return encode_basic(self.login or "", self._password)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ MTS does not sign it, so the registered URL contains a secret, as a query parame
 password of Basic credentials.
 """
 
-import base64
-import hmac
 from collections.abc import Sequence
 
 from connectors.base import (
@@ -19,6 +17,7 @@ from connectors.base import (
     WebhookResponse,
 )
 from connectors.m2m.formats import e164
+from connectors.toolkit.signatures import is_any_equal
 
 SECRET_PARAMETER = "secret"  # noqa: S105 - the name of a query parameter
 
@@ -41,28 +40,8 @@ def verify_parameter(request: WebhookRequest, secrets: Sequence[str]) -> None:
     given = [value for name, value in request.query if name == SECRET_PARAMETER]
     if not given:
         raise UnsignedWebhook(f"the query parameter {SECRET_PARAMETER} is missing")
-    matches = [hmac.compare_digest(given[0].encode(), secret.encode()) for secret in secrets]
-    if len(given) > 1 or not any(matches):
+    if len(given) > 1 or not is_any_equal(given[0], secrets):
         raise UnverifiedWebhook(f"the query parameter {SECRET_PARAMETER} is wrong")
-
-
-def verify_credentials(request: WebhookRequest, login: str, secrets: Sequence[str]) -> None:
-    """Check the Basic credentials (RFC 7617), whose password is one of the secrets.
-
-    Raises:
-        UnsignedWebhook: The request has no Basic credentials.
-        UnverifiedWebhook: The credentials are invalid.
-    """
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        raise UnsignedWebhook("Basic credentials are missing")
-    try:
-        pair = base64.b64decode(given, validate=True)
-    except ValueError:
-        raise UnverifiedWebhook("the Basic credentials are not valid base64") from None
-    matches = [hmac.compare_digest(pair, f"{login}:{secret}".encode()) for secret in secrets]
-    if not any(matches):
-        raise UnverifiedWebhook("the Basic credentials are invalid")
 
 
 def read_message(request: WebhookRequest, recipient: str) -> Inbound:

@@ -83,9 +83,9 @@ class Sba(HttpConnector[SbaSettings]):
         return frozenset({"status"} if is_enabled else ())
 
     @property
-    def deadline(self) -> timedelta:
+    def send_timeout(self) -> timedelta:
         # One operation can take a second request, for the order's id or its status.
-        return 2 * super().deadline
+        return 2 * super().send_timeout
 
     def send(self, message: OutboundMessage) -> Accepted:
         operation = parse_operation(message)

@@ -9,7 +9,6 @@ A callback contains no timestamp, so a replayed one is recognised only by its ke
 """
 
 import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -31,6 +30,7 @@ from connectors.base import (
     WebhookRequest,
     WebhookResponse,
 )
+from connectors.toolkit.signatures import is_any_equal, sign_hmac
 
 UNSIGNED_PARAMETERS = frozenset({"checksum", "sign_alias"})
 
@@ -103,11 +103,10 @@ def _verify(
         [checksum] = map(bytes.fromhex, checksums)
     except ValueError:
         raise UnverifiedWebhook("the checksum is repeated or not hexadecimal") from None
-    matches = [
-        hmac.compare_digest(hmac.digest(secret.encode(), signed, hashlib.sha256), checksum)
-        for secret in secrets
-    ]
-    if not any(matches) and not any(_is_valid(key, checksum, signed) for key in keys):
+    expected = [sign_hmac(secret.encode(), signed, "sha256", "hex") for secret in secrets]
+    if not is_any_equal(checksum.hex(), expected) and not any(
+        _is_valid(key, checksum, signed) for key in keys
+    ):
         raise UnverifiedWebhook("the checksum is invalid")
 
 

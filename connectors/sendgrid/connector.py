@@ -27,10 +27,10 @@ from connectors.sendgrid.settings import SendGridSettings
 from connectors.sendgrid.webhooks import (
     public_key,
     read_events,
-    verify_credentials,
     verify_signature,
 )
 from connectors.toolkit.http import HttpConnector, message_id
+from connectors.toolkit.signatures import verify_basic_credentials
 
 # SendGrid documents "30 MB" without saying which megabyte; it answers 413 above its limit.
 MAX_REQUEST_BYTES = 30 * 1024 * 1024
@@ -98,7 +98,7 @@ class SendGrid(HttpConnector[SendGridSettings]):
             verify_signature(request, self._inbound_keys)
         if self.settings.inbound_username is not None:
             passwords = [secret.get_secret_value() for secret in self.settings.inbound_passwords]
-            verify_credentials(request, self.settings.inbound_username, passwords)
+            verify_basic_credentials(request.headers, self.settings.inbound_username, passwords)
         return Received(read_inbound(request), WebhookResponse(200))
 
 

@@ -18,8 +18,7 @@ from connectors.base import (
     Unavailable,
     Uncertain,
 )
-from connectors.toolkit.http import Response, excerpt, response_error
-from connectors.toolkit.http.replies import parse_retry_after
+from connectors.toolkit.http import Response, excerpt, parse_retry_after, response_error
 
 SENDER_NOT_VERIFIED = "sender_not_verified"
 

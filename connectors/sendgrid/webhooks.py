@@ -7,7 +7,6 @@ and SendGrid's own library for signatures.
 
 import base64
 import hashlib
-import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -102,27 +101,6 @@ def _is_valid(key: EllipticCurvePublicKey, signature: bytes, signed: bytes) -> b
     except InvalidSignature:
         return False
     return True
-
-
-def verify_credentials(request: WebhookRequest, username: str, passwords: Sequence[str]) -> None:
-    """Check the Basic credentials (RFC 7617) that SendGrid takes from the configured URL.
-
-    Raises:
-        UnsignedWebhook: The request has no Basic credentials.
-        UnverifiedWebhook: The credentials are invalid.
-    """
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        raise UnsignedWebhook("Basic credentials are missing")
-    try:
-        pair = base64.b64decode(given.strip(), validate=True)
-    except ValueError:
-        raise UnverifiedWebhook("the Basic credentials are not valid base64") from None
-    matches = [
-        hmac.compare_digest(pair, f"{username}:{password}".encode()) for password in passwords
-    ]
-    if not any(matches):
-        raise UnverifiedWebhook("the Basic credentials are invalid")
 
 
 def read_events(body: bytes) -> list[Receipt]:

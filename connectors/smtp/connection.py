@@ -74,7 +74,7 @@ class Connection(smtplib.SMTP):
             code, text = super().getreply()
         except smtplib.SMTPException as error:
             self.close()
-            raise connection_lost(error.__context__) from error
+            raise connection_lost(error) from error
         if not 200 <= code < 600:
             self.close()
             raise ConnectionLostError("protocol_error", "the server does not speak SMTP")

@@ -45,7 +45,7 @@ class Smtp(Connector[SmtpSettings]):
         self._pool = Pool(settings)
 
     @property
-    def deadline(self) -> timedelta:
+    def send_timeout(self) -> timedelta:
         return timedelta(seconds=self.settings.total_timeout_seconds)
 
     def send(self, message: OutboundMessage) -> Accepted:

@@ -4,16 +4,7 @@ The table of SMTP reply codes is `connectors.toolkit.mail.smtp_replies.ERRORS`: 
 same codes.
 """
 
-import smtplib
-import socket
-import ssl
-
-_CODES: tuple[tuple[type[OSError], str], ...] = (
-    (socket.gaierror, "name_not_resolved"),
-    (ssl.SSLError, "tls_failed"),
-    (TimeoutError, "timed_out"),
-    (ConnectionRefusedError, "connection_refused"),
-)
+from connectors.toolkit.transport import classify_failure
 
 
 class ConnectionLostError(Exception):
@@ -29,13 +20,7 @@ class ServiceClosingError(ConnectionLostError):
     """The server closed the connection with 421, so it did not execute the command."""
 
 
-def connection_lost(error: BaseException | None) -> ConnectionLostError:
-    """Return the error for a failed connection.
-
-    Args:
-        error: What failed. Anything but an OSError means that the server closed the connection.
-    """
-    if not isinstance(error, OSError) or isinstance(error, smtplib.SMTPException):
-        return ConnectionLostError("disconnected", "the server closed the connection")
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), "disconnected")
-    return ConnectionLostError(code, f"{type(error).__name__}: {error.strerror or error}")
+def connection_lost(error: BaseException) -> ConnectionLostError:
+    """Return the error for a failed connection."""
+    failure = classify_failure(error)
+    return ConnectionLostError(failure.code, failure.detail)

@@ -24,7 +24,7 @@ from imapclient.exceptions import (
 from connectors.base import Inbound, Misconfigured, Receipt, StoreItems, Unavailable
 from connectors.smtp.errors import connection_lost
 from connectors.smtp.settings import MailboxSettings
-from connectors.toolkit.http.replies import excerpt
+from connectors.toolkit.excerpts import excerpt
 from connectors.toolkit.mail.incoming import read_mail
 
 # At DEBUG the library logs what the server sends.

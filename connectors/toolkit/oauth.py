@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, StringConstraints
 from connectors.base import ConnectorSettings, Misconfigured, Unavailable
 from connectors.toolkit.excerpts import excerpt
 from connectors.toolkit.http import HttpClient, HttpUrl, Response, is_header, response_error
-from connectors.toolkit.signatures import basic_credentials
+from connectors.toolkit.signatures import encode_basic
 from connectors.toolkit.tokens import Token, TokenSource
 
 # Used if the endpoint reports no valid lifetime; it need not (RFC 6749, 5.1).
@@ -62,9 +62,8 @@ def client_credentials(
         form |= {"client_id": settings.client_id, "client_secret": secret}
     else:
         # The id and the secret are form-encoded first (RFC 6749, 2.3.1).
-        headers["Authorization"] = basic_credentials(
-            quote_plus(settings.client_id), quote_plus(secret)
-        )
+        pair = encode_basic(quote_plus(settings.client_id), quote_plus(secret))
+        headers["Authorization"] = f"Basic {pair}"
 
     def fetch() -> Token:
         response = http.request("POST", settings.token_url, headers=headers, form=form)

@@ -47,9 +47,9 @@ def _bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def basic_credentials(username: str, password: str) -> str:
-    """Return the value of an Authorization header with Basic credentials (RFC 7617)."""
-    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+def encode_basic(username: str, password: str) -> str:
+    """Return Basic credentials as they follow `Basic` in an Authorization header (RFC 7617)."""
+    return base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 def verify_basic_credentials(
@@ -68,7 +68,7 @@ def verify_basic_credentials(
     """
     scheme, _, encoded = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        raise UnsignedWebhook("the Basic credentials are missing")
+        raise UnsignedWebhook("Basic credentials are missing")
     try:
         given = base64.b64decode(encoded.strip(), validate=True)
     except ValueError:

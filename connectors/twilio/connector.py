@@ -3,7 +3,6 @@
 Wire format: https://www.twilio.com/docs/messaging/api/message-resource
 """
 
-import base64
 from typing import ClassVar
 from urllib.parse import urlencode
 
@@ -19,6 +18,7 @@ from connectors.base import (
     WebhookRequest,
 )
 from connectors.toolkit.http import HttpConnector, message_id
+from connectors.toolkit.signatures import encode_basic
 from connectors.twilio.errors import ERRORS, classify
 from connectors.twilio.settings import TwilioSettings
 from connectors.twilio.webhooks import UID_PARAMETER, read_webhook
@@ -47,7 +47,7 @@ class Twilio(HttpConnector[TwilioSettings]):
         secret = settings.api_key_secret or settings.auth_token
         self._password = secret.get_secret_value() if secret else ""
         user = settings.api_key_sid or settings.account_sid
-        self._credentials = base64.b64encode(f"{user}:{self._password}".encode()).decode()
+        self._credentials = encode_basic(user, self._password)
         tokens = (settings.auth_token, *settings.webhook_auth_tokens)
         self._webhook_secrets = tuple(token.get_secret_value() for token in tokens if token)
 

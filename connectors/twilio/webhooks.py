@@ -7,9 +7,7 @@ https://www.twilio.com/docs/messaging/guides/track-outbound-message-status for s
 A signed request contains no timestamp, so a replayed one is recognised only by its key.
 """
 
-import base64
 import hashlib
-import hmac
 import json
 import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,12 +29,13 @@ from connectors.base import (
     WebhookResponse,
 )
 from connectors.toolkit.http import excerpt
+from connectors.toolkit.signatures import Algorithm, is_any_equal, sign_hmac
 from connectors.twilio.errors import BY_CODE
 
 UID_PARAMETER = "message_uid"
 """The query parameter of the callback URL that contains the message's uid."""
 
-HASHES = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
+HASHES: Mapping[str, Algorithm] = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 # Twilio would send a plain-text body to the sender as an SMS.
@@ -78,15 +77,15 @@ def _verify(request: WebhookRequest, secrets: Sequence[str]) -> None:
         raise UnsignedWebhook("the header X-Twilio-Signature is missing")
     algorithm = _algorithm(request.headers.get("x-twilio-webhooks-signature-settings"))
     parameters = _signed_parameters(request)
-    matches = [
-        hmac.compare_digest(_sign(secret, url + parameters, algorithm), given.encode())
+    expected = [
+        sign_hmac(secret.encode(), (url + parameters).encode(), algorithm, "base64")
         for secret, url in product(secrets, _port_variants(request.url))
     ]
-    if not any(matches):
+    if not is_any_equal(given, expected):
         raise UnverifiedWebhook("the signature is invalid")
 
 
-def _algorithm(settings: str | None) -> str:
+def _algorithm(settings: str | None) -> Algorithm:
     if settings is None:
         return HASHES["HMAC_SHA1"]
     values = dict(part.strip().partition("=")[::2] for part in settings.split(","))
@@ -113,7 +112,7 @@ def _signed_parameters(request: WebhookRequest) -> str:
         return "".join(name + value for name, value in sorted(fields))
     signed_hash = dict(request.query).get("bodySHA256", "").lower()
     body_hash = hashlib.sha256(request.body).hexdigest()
-    if not hmac.compare_digest(body_hash.encode(), signed_hash.encode()):
+    if not is_any_equal(signed_hash, [body_hash]):
         raise UnverifiedWebhook("the body does not match the signed hash")
     return ""
 
@@ -133,10 +132,6 @@ def _port_variants(url: str) -> set[str]:
     host = parts.netloc if parts.port is None else parts.netloc.removesuffix(f":{parts.port}")
     with_default_port = f"{host}:{DEFAULT_PORTS[parts.scheme]}"
     return {before + netloc + after for netloc in (parts.netloc, host, with_default_port)}
-
-
-def _sign(secret: str, text: str, algorithm: str) -> bytes:
-    return base64.b64encode(hmac.digest(secret.encode(), text.encode(), algorithm))
 
 
 def _fields(request: WebhookRequest) -> dict[str, str]:

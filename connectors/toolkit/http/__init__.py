@@ -5,7 +5,7 @@ This is the import path for connectors in other packages.
 
 from connectors.toolkit.excerpts import excerpt, message_id
 from connectors.toolkit.http.client import HttpClient, HttpConnector
-from connectors.toolkit.http.replies import Response, response_error
+from connectors.toolkit.http.replies import Response, parse_retry_after, response_error
 from connectors.toolkit.http.settings import (
     BaseUrl,
     HeaderName,
@@ -29,5 +29,6 @@ __all__ = [
     "excerpt",
     "is_header",
     "message_id",
+    "parse_retry_after",
     "response_error",
 ]

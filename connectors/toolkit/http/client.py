@@ -132,7 +132,7 @@ class HttpConnector(Connector[H], Generic[H]):
         self.http = HttpClient(settings)
 
     @property
-    def deadline(self) -> timedelta:
+    def send_timeout(self) -> timedelta:
         return timedelta(seconds=self.settings.total_timeout_seconds)
 
     def close(self) -> None:

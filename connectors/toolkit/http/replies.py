@@ -13,12 +13,8 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from connectors.base import Misconfigured, Rejected, SendError, Unavailable
-from connectors.toolkit.excerpts import excerpt as excerpt  # noqa: PLC0414
-from connectors.toolkit.excerpts import message_id as message_id  # noqa: PLC0414
-from connectors.toolkit.excerpts import printable as printable  # noqa: PLC0414
-
-MAX_RETRY_AFTER = timedelta(days=1)
+from connectors.base import MAX_RETRY_AFTER, Misconfigured, Rejected, SendError, Unavailable
+from connectors.toolkit.excerpts import excerpt
 
 # A 5xx is Unavailable, not Uncertain: the provider itself reports that it failed. That includes
 # 501 and others, which gateways also send during maintenance.

@@ -10,7 +10,7 @@ import pytest
 from app.attachments import web
 from app.attachments.errors import UNAVAILABLE, AttachmentError
 from connectors.base import Unavailable
-from connectors.toolkit.http.replies import Response
+from connectors.toolkit.http import Response
 from tests.app.attachments.files import file, rejection, resolved
 from tests.doubles.file_server import Answer, FileServer
 from tests.servers import free_port

@@ -112,7 +112,7 @@ def test_mail_that_could_not_be_marked_is_stored_once(
     server.put(BOUNCE)
     server.answers["STORE"] = Session.cut
     read()
-    assert "agent mail: cannot read the mailbox of default: disconnected" in caplog.text
+    assert "agent mail: cannot read the mailbox of default: connection_failed" in caplog.text
     assert subjects(outbox) == ["Hi"]
 
     del server.answers["STORE"]

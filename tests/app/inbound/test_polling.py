@@ -57,7 +57,7 @@ class Polled(Connector[ConnectorSettings]):
     during_call: ClassVar[Callable[[], None]]
 
     @property
-    def deadline(self) -> timedelta:
+    def send_timeout(self) -> timedelta:
         return timedelta(seconds=20)
 
     def send(self, message: OutboundMessage) -> Accepted:

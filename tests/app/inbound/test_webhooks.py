@@ -46,7 +46,7 @@ class Signed(Connector[ConnectorSettings]):
     channels = frozenset({"sms"})
 
     @property
-    def deadline(self) -> timedelta:
+    def send_timeout(self) -> timedelta:
         return timedelta(seconds=20)
 
     def send(self, message: OutboundMessage) -> Accepted:

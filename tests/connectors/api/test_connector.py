@@ -136,8 +136,10 @@ def test_service_account_fetches_its_tokens_from_google(make_api, make_call, pro
 def test_deadline_allows_for_a_new_token_and_a_second_request(make_api, make_oauth_api):
     api = make_oauth_api()
 
-    assert make_api().deadline.total_seconds() == 0.4
-    assert api.deadline > 2 * (api._tokens.wait_limit + make_api(total_timeout_seconds=9).deadline)
+    assert make_api().send_timeout.total_seconds() == 0.4
+    assert api.send_timeout > 2 * (
+        api._tokens.wait_limit + make_api(total_timeout_seconds=9).send_timeout
+    )
 
 
 def test_receiver_can_verify_a_signed_request(make_api, make_call, sandbox):

@@ -66,4 +66,4 @@ def test_connector_opens_no_connection_before_the_first_send(name, monkeypatch):
     connector = connector_class(connector_class.Settings(**MINIMAL_SETTINGS[name]))
     connector.close()
 
-    assert connector.deadline > timedelta(0)
+    assert connector.send_timeout > timedelta(0)

@@ -103,7 +103,7 @@ def test_default_url_is_the_production_host(make_sba):
 
 
 def test_deadline_allows_two_requests(make_sba):
-    assert make_sba(total_timeout_seconds=20).deadline == timedelta(seconds=40)
+    assert make_sba(total_timeout_seconds=20).send_timeout == timedelta(seconds=40)
 
 
 def test_agents_hold_uncertain_messages_and_poll():

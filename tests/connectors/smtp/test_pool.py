@@ -20,7 +20,7 @@ TOTAL_TIMEOUT = {
 def test_only_a_failure_after_the_content_leaves_it_uncertain(scripted: Any) -> None:
     failures = []
     for stage, fault, limits, code in [
-        *((stage, drop, {}, "disconnected") for stage in STAGES),
+        *((stage, drop, {}, "connection_failed") for stage in STAGES),
         *((stage, hang, READ_TIMEOUT, "timed_out") for stage in STAGES[:-1]),
         (".", hang, TOTAL_TIMEOUT, "timed_out"),
         # Sends data all the time, but never a complete reply.

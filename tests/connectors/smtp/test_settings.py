@@ -76,4 +76,4 @@ def test_ports_follow_from_security() -> None:
 
 def test_deadline_is_the_total_timeout() -> None:
     connector = Smtp(SmtpSettings(host="mx.example.net", total_timeout_seconds=77))
-    assert connector.deadline == timedelta(seconds=77)
+    assert connector.send_timeout == timedelta(seconds=77)

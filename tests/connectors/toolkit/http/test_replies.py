@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connectors.base import Misconfigured, Rejected, Unavailable
-from connectors.toolkit.http.replies import Response, excerpt, parse_retry_after, response_error
+from connectors.toolkit.excerpts import excerpt
+from connectors.toolkit.http.replies import Response, parse_retry_after, response_error
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 

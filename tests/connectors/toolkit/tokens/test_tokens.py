@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from connectors.base import Misconfigured, Rejected, SendError, Unavailable, Uncertain
-from connectors.toolkit.http.replies import Response
+from connectors.toolkit.http import Response
 from connectors.toolkit.tokens import Token, with_token
 
 
