@@ -252,7 +252,7 @@ def _say_hello(connection: Connection) -> None:
     reply = _reply(*connection.ehlo())
     if reply.code in {500, 502}:
         reply = _reply(*connection.helo())
-    if not reply.positive:
+    if not reply.is_positive:
         raise _refused(reply, "EHLO")
 
 

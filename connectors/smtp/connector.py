@@ -22,7 +22,7 @@ from connectors.smtp.connection import Connection, open_connection
 from connectors.smtp.errors import ConnectionLostError, ServiceClosingError
 from connectors.smtp.pool import Pool
 from connectors.smtp.settings import SmtpSettings
-from connectors.toolkit.mail.mime import Mail, compose, seven_bit
+from connectors.toolkit.mail.mime import Mail, compose, encode_7bit
 from connectors.toolkit.mail.smtp_replies import ERRORS, TOO_MANY_RECIPIENTS, reply_error
 
 
@@ -143,10 +143,10 @@ def _send(connection: Connection, mail: Mail) -> Accepted:
         raise _with_refused(Unavailable(closing.code, closing.detail), recipients) from closing
     except ConnectionLostError as lost:
         raise Uncertain(lost.code, lost.detail) from lost
-    if reply.code < 400 and not reply.positive:
+    if reply.code < 400 and not reply.is_positive:
         connection.close()
         raise Uncertain(reply.status, reply.excerpt(mail.recipients))
-    if not reply.positive:
+    if not reply.is_positive:
         raise _with_refused(reply_error(reply, mail.recipients), recipients)
 
     if recipients.deferred:
@@ -171,7 +171,7 @@ def _encode(connection: Connection, mail: Mail) -> bytes:
         )
     content = mail.content
     if not content.isascii() and not connection.has_extn("8bitmime"):
-        content = seven_bit(content)
+        content = encode_7bit(content)
     limit = connection.esmtp_features.get("size", "")
     # A server without a limit announces no value or 0 (RFC 1870, 4).
     if limit.isdecimal() and 0 < int(limit) < len(content):
@@ -191,7 +191,7 @@ def _send_sender(connection: Connection, mail: Mail, content: bytes) -> None:
         command += f" ENVID={_xtext(mail.envelope_id)}"
     connection.command_encoding = "utf-8" if mail.smtputf8 else "ascii"
     reply = connection.command(command)
-    if not reply.positive:
+    if not reply.is_positive:
         raise reply_error(reply, mail.recipients)
 
 
@@ -208,7 +208,7 @@ def _send_recipients(connection: Connection, mail: Mail) -> _Recipients:
         if connection.has_extn("dsn") and address.isascii():
             command += f" ORCPT=rfc822;{_xtext(address)}"
         reply = connection.command(command)
-        if reply.positive:
+        if reply.is_positive:
             recipients.accepted.append(written)
             continue
         error = reply_error(reply, mail.recipients, may_suppress=written == mail.recipient)

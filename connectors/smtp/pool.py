@@ -31,7 +31,7 @@ class Pool:
             _, connection = self._idle.pop()
         connection.deadline = deadline
         try:
-            is_usable = connection.command("RSET").positive
+            is_usable = connection.command("RSET").is_positive
         except ConnectionLostError:
             is_usable = False
         if is_usable:

@@ -1,1 +1,1 @@
-"""What connectors share."""
+"""Code that connectors share."""

@@ -1,3 +1,1 @@
-"""Mail as a text: made for what is sent, and read from what comes in. No connector, but what
-several share.
-"""
+"""E-mail for connectors: compose outbound messages, read inbound ones."""

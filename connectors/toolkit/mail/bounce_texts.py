@@ -1,8 +1,8 @@
-"""Bounces in words, of servers that send no delivery report (RFC 3464).
+"""Read bounces in free text, from servers that send no delivery report (RFC 3464).
 
-Two kinds say plainly enough what they are: qmail's, in the format QSBMF
-(https://cr.yp.to/proto/qsbmf.txt), and those of Exim, which name who is not reached in the header
-X-Failed-Recipients.
+Two kinds can be recognised: those of qmail, in the format QSBMF
+(https://cr.yp.to/proto/qsbmf.txt), and those of Exim, which list the failed recipients in the
+header X-Failed-Recipients.
 """
 
 import re
@@ -19,8 +19,11 @@ _QMAIL_FAILURE = re.compile(r"<(?P<recipient>[^\n]+)>:\n(?P<reason>.*)", re.DOTA
 
 @dataclass(frozen=True, slots=True)
 class Bounce:
-    """Whom a mail did not reach, with the reason for each in words, and the headers of that mail
-    as far as they were returned.
+    """A bounce.
+
+    Attributes:
+        failures: The recipients that were not reached, each with the reason.
+        returned: The headers of the original e-mail, as far as they were returned.
     """
 
     failures: Mapping[str, str]
@@ -28,7 +31,7 @@ class Bounce:
 
 
 def read_bounce(mail: MimePart) -> Bounce | None:
-    """What a bounce in words says; None where the mail is no such bounce."""
+    """Return the bounce in an e-mail, or None if it is not a bounce of a known kind."""
     if mail.get_content_type() != "text/plain":
         return None
     text = read_parts(mail).text
@@ -49,6 +52,6 @@ def _qmail_failures(report: str) -> dict[str, str]:
 
 
 def _exim_reason(report: str, recipient: str) -> str:
-    """The lines below the recipient's own, which are indented deeper."""
+    """Return the lines below the recipient's line that are indented further."""
     found = re.search(rf"^ *{re.escape(recipient)}.*\n((?: {{3,}}.*\n)*)", report, re.MULTILINE)
     return found[1] if found else ""

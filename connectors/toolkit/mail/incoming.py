@@ -1,7 +1,7 @@
-"""Reads mail that comes to us: letters, bounces, complaints and automatic replies.
+"""Read inbound e-mail: messages, bounces, complaints and automatic replies.
 
-A letter is read as RFC 5322 and MIME have it, with the parser of the standard library and its
-older policy: that one does not fail over malformed headers, and takes linear time.
+It uses the standard library's parser with its older policy, which accepts malformed headers and
+takes linear time.
 """
 
 import hashlib
@@ -11,8 +11,13 @@ from email.policy import Compat32
 
 from connectors.base import Attachment, Inbound, Receipt
 from connectors.toolkit.mail.parts import read_parts
-from connectors.toolkit.mail.reports import answered_ids, message_ids, read_reports, uid_in_address
-from connectors.toolkit.mail.text import MimePart, header, mailboxes, moment, raw_headers
+from connectors.toolkit.mail.reports import (
+    in_reply_to_ids,
+    message_ids,
+    read_reports,
+    uid_in_address,
+)
+from connectors.toolkit.mail.text import MimePart, header, mailboxes, parse_date, raw_headers
 
 HEADERS = (
     "From",
@@ -29,7 +34,7 @@ HEADERS = (
     "List-Id",
     "Authentication-Results",
 )
-"""What is kept of a letter's headers; the first where there are several of a name."""
+"""The headers that are stored with a message; of several with one name, the first."""
 
 RECIPIENT_HEADERS = (
     "X-Original-To",
@@ -39,68 +44,75 @@ RECIPIENT_HEADERS = (
     "Cc",
     "Delivered-To",
 )
-"""Whom a mail came to, the surest first: before an alias led to the mailbox, then after it."""
+"""The headers with the recipient, the most reliable first: the address before an alias was
+resolved, then the mailbox."""
 
-# The parser looks at each line once for each multipart that the line is inside of. Of these it
-# takes 3 seconds; a mail that is no attack needs a hundredth.
+# The parser compares each line with the boundary of every multipart around it. This many
+# comparisons take 3 seconds; a legitimate e-mail needs a hundredth of them.
 MAX_COMPARISONS = 10_000_000
 
 
-class _AsItCame(Compat32):
-    """With 8-bit text in headers, which the original replaces."""
+class _Unchanged(Compat32):
+    """Leaves 8-bit text in headers unchanged, instead of replacing it."""
 
-    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - as the original
+    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - overrides
         return value
 
 
-_AS_IT_CAME = _AsItCame()
+_UNCHANGED = _Unchanged()
 
 UNKNOWN = "unknown"
 
-# How the standard library fails over what was made to make it fail.
-_ILLEGIBLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, MessageError)
+# What the standard library raises for maliciously malformed e-mail.
+_PARSER_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError, MessageError)
 
 
 def read_mail(
     content: bytes, *, envelope_sender: str | None = None, envelope_recipient: str | None = None
 ) -> list[Inbound | Receipt]:
-    """What the mail `content` is: a receipt for each recipient of ours that it reports of, else
-    one message.
+    """Return a receipt for each recipient that an e-mail reports on, or else one message.
 
-    The envelope is what the server was told (RFC 5321, 3.3), the sender empty or `<>` where
-    nobody is to be answered. What is not given is read from the headers that servers put in on
-    delivery. A mail that cannot be read becomes a message with the whole of it as a file. Raises
-    nothing.
+    An e-mail that cannot be parsed becomes a message with the whole e-mail as an attachment.
+    Nothing is raised.
+
+    Args:
+        content: The e-mail.
+        envelope_sender: The sender of the SMTP envelope (RFC 5321, 3.3), empty or `<>` if there is
+            none to reply to. None means to take it from the headers.
+        envelope_recipient: The recipient of the SMTP envelope. None means to take it from the
+            headers.
     """
     try:
         mail = _parse(content)
         return _read(mail, content, envelope_sender, envelope_recipient)
-    except _ILLEGIBLE as error:
-        return [_unread(content, envelope_sender, envelope_recipient, type(error).__name__)]
+    except _PARSER_ERRORS as error:
+        return [_unparsed(content, envelope_sender, envelope_recipient, type(error).__name__)]
 
 
 def _parse(content: bytes) -> MimePart:
     if content.count(b"\n") * content.lower().count(b"boundary") > MAX_COMPARISONS:
-        raise ValueError("too many parts within parts for its length")
-    return message_from_bytes(content, policy=_AS_IT_CAME)
+        raise ValueError("too many nested parts for its length")
+    return message_from_bytes(content, policy=_UNCHANGED)
 
 
 def _read(
     mail: MimePart, content: bytes, envelope_sender: str | None, envelope_recipient: str | None
 ) -> list[Inbound | Receipt]:
-    came_to = [one.addr_spec for name in RECIPIENT_HEADERS for one in mailboxes(mail, name)]
+    recipients = [
+        address.addr_spec for name in RECIPIENT_HEADERS for address in mailboxes(mail, name)
+    ]
     if envelope_recipient:
-        came_to.insert(0, envelope_recipient)
-    recipient = next(iter(came_to), UNKNOWN)
+        recipients.insert(0, envelope_recipient)
+    recipient = next(iter(recipients), UNKNOWN)
     message_id = next(iter(message_ids(header(mail, "Message-ID"))), None)
     key = _key(message_id.encode() if message_id else content, recipient)
-    if receipts := read_reports(mail, came_to, key):
+    if receipts := read_reports(mail, recipients, key):
         return [*receipts]
 
-    senders = [str(one) for name in ("From", "Sender") for one in mailboxes(mail, name)]
+    senders = [str(address) for name in ("From", "Sender") for address in mailboxes(mail, name)]
     parts = read_parts(mail)
-    uids = filter(None, map(uid_in_address, came_to))
-    letter = Inbound(
+    uids = filter(None, map(uid_in_address, recipients))
+    message = Inbound(
         key=key,
         channel="email",
         sender=next(iter(senders), _bare(envelope_sender) or UNKNOWN),
@@ -110,16 +122,16 @@ def _read(
         subject=header(mail, "Subject"),
         provider_message_id=message_id,
         attachments=parts.attachments,
-        in_reply_to=tuple(dict.fromkeys([*answered_ids(mail), *uids])),
+        in_reply_to=tuple(dict.fromkeys([*in_reply_to_ids(mail), *uids])),
         automatic=_is_automatic(mail, envelope_sender),
         headers={name: value for name in HEADERS if (value := header(mail, name)) is not None},
-        occurred_at=moment(header(mail, "Date")),
+        occurred_at=parse_date(header(mail, "Date")),
     )
-    return [letter]
+    return [message]
 
 
 def _key(identity: bytes, recipient: str) -> str:
-    """One key for each mail and recipient. A digest, since a Message-ID may have any length."""
+    """Return the key of an e-mail to a recipient: a hash, since a Message-ID can be very long."""
     return hashlib.sha256(identity + b"\0" + recipient.encode("utf-8", "replace")).hexdigest()
 
 
@@ -128,14 +140,15 @@ def _bare(path: str | None) -> str | None:
 
 
 def _is_automatic(mail: MimePart, envelope_sender: str | None) -> bool:
-    """Whether no person wrote this (RFC 3834, 2 and 5). Its marks before that RFC count too, and a
-    report that names no message of ours.
+    """Return whether an e-mail was sent automatically (RFC 3834, 2 and 5).
+
+    That includes the marks in use before that RFC, and reports that name no message of ours.
     """
     marks = [
-        said
+        mark
         for name in ("Auto-Submitted", "X-Autoreply", "X-Autorespond", "X-Autoresponder")
         for value in raw_headers(mail, name)
-        if (said := value.partition(";")[0].strip().lower()) != "no"
+        if (mark := value.partition(";")[0].strip().lower()) != "no"
     ]
     precedence = (header(mail, "Precedence") or "").lower()
     return_path = envelope_sender
@@ -149,8 +162,8 @@ def _is_automatic(mail: MimePart, envelope_sender: str | None) -> bool:
     )
 
 
-def _unread(
-    content: bytes, envelope_sender: str | None, envelope_recipient: str | None, fault: str
+def _unparsed(
+    content: bytes, envelope_sender: str | None, envelope_recipient: str | None, error: str
 ) -> Inbound:
     recipient = envelope_recipient or UNKNOWN
     return Inbound(
@@ -160,5 +173,5 @@ def _unread(
         recipient=recipient,
         attachments=(Attachment("message.eml", "message/rfc822", content),),
         automatic=_bare(envelope_sender) == "",
-        metadata={"unread": fault},
+        metadata={"unparsed": error},
     )

@@ -142,7 +142,7 @@ def compose(message: OutboundMessage, sender: str | None, return_path: str | Non
     )
 
 
-def seven_bit(content: bytes) -> bytes:
+def encode_7bit(content: bytes) -> bytes:
     """Return a mail with its 8-bit parts encoded as quoted-printable or base64.
 
     Raises:
@@ -226,11 +226,11 @@ def _attach(mail: EmailMessage, attachment: Attachment) -> None:
         maintype=maintype,
         subtype=subtype,
         params={"charset": charset} if charset else None,
-        filename=file_name(attachment.name),
+        filename=clean_file_name(attachment.name),
     )
 
 
-def file_name(name: str) -> str:
+def clean_file_name(name: str) -> str:
     """Return a file name without folders and without invisible or reversing characters."""
     last = re.split(r"[/\\]", name)[-1]
     printable = "".join(c for c in last if c.isprintable()).strip(" .")

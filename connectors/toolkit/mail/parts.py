@@ -1,19 +1,17 @@
-"""What a mail consists of: its texts and its files (RFC 2045 to 2049, RFC 2183, RFC 2231)."""
+"""Split an e-mail into its texts and its files (RFC 2045 to 2049, RFC 2183, RFC 2231)."""
 
 import mimetypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from connectors.base import Attachment
-from connectors.toolkit.mail.mime import file_name
-from connectors.toolkit.mail.text import MimePart, decoded, octets_decoded, with_words_decoded
+from connectors.toolkit.mail.mime import clean_file_name
+from connectors.toolkit.mail.text import MimePart, decode_octets, decode_text, decode_words
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A mail's text, its HTML where it has some, and its files with their bytes. A mail that it
-    carries is a file as well.
-    """
+    """The text, the HTML and the files of an e-mail. An attached e-mail is a file as well."""
 
     text: str
     html: str | None
@@ -21,24 +19,24 @@ class Parts:
 
 
 def leaves(mail: MimePart) -> Iterator[MimePart]:
-    """The parts of a mail that hold content, in their order. A mail inside it is one of them."""
-    waiting = [mail]
-    while waiting:
-        part = waiting.pop()
+    """Yield the parts that have content, in order. An attached e-mail is one part."""
+    stack = [mail]
+    while stack:
+        part = stack.pop()
         if part.get_content_maintype() == "multipart" and part.is_multipart():
-            waiting.extend(reversed(children(part)))
+            stack.extend(reversed(children(part)))
         else:
             yield part
 
 
 def children(part: MimePart) -> list[MimePart]:
-    """The parts of which a part consists; none where it is a text or a file."""
+    """Return the parts inside a part; none for a text or a file."""
     payload = part.get_payload()
     return [child for child in payload if not isinstance(child, str)] if part.is_multipart() else []
 
 
 def content(part: MimePart) -> bytes:
-    """The bytes of a leaf, however well its transfer encoding is kept to."""
+    """Return the bytes of a leaf, even if its transfer encoding is malformed."""
     if part.is_multipart():
         return b"\r\n".join(child.as_bytes() for child in children(part))
     payload = part.get_payload(decode=True)
@@ -46,8 +44,9 @@ def content(part: MimePart) -> bytes:
 
 
 def read_parts(mail: MimePart) -> Parts:
-    """Take a mail apart. Texts that stand one after another become one, as those are that a
-    mailing list adds or that have a picture between them.
+    """Split an e-mail into text, HTML and files.
+
+    Several texts are joined: mailing lists append a text, and others have a picture in between.
     """
     texts: list[str] = []
     htmls: list[str] = []
@@ -55,9 +54,9 @@ def read_parts(mail: MimePart) -> Parts:
     for part in leaves(mail):
         match _kind(part):
             case "text":
-                texts.append(decoded(content(part), part.get_content_charset()))
+                texts.append(decode_text(content(part), part.get_content_charset()))
             case "html":
-                htmls.append(decoded(content(part), part.get_content_charset()))
+                htmls.append(decode_text(content(part), part.get_content_charset()))
             case _:
                 files.append(_file(part, len(files) + 1))
     return Parts("\n".join(filter(None, texts)), "\n".join(htmls) or None, tuple(files))
@@ -68,7 +67,7 @@ def _kind(part: MimePart) -> str:
         return "file"
     if part.get_content_type() == "text/html":
         return "html"
-    # A multipart that has no boundary is nothing but text.
+    # A multipart without a boundary is plain text.
     if part.get_content_type() == "text/plain" or part.get_content_maintype() == "multipart":
         return "text"
     return "file"
@@ -78,7 +77,7 @@ def _file(part: MimePart, number: int) -> Attachment:
     content_type = part.get_content_type()
     given = part.get_filename()
     if given:
-        name = file_name(with_words_decoded(octets_decoded(given)))
+        name = clean_file_name(decode_words(decode_octets(given)))
     else:
         name = f"attachment-{number}{mimetypes.guess_extension(content_type) or ''}"
     return Attachment(name=name, content_type=content_type, content=content(part))

@@ -1,6 +1,6 @@
-"""What became of mail of ours, as mail servers and mailbox providers report it by mail.
+"""Read e-mail that reports on messages of ours: deliveries, bounces and complaints.
 
-Delivery reports as in RFC 3464 and RFC 6533, complaints in the Abuse Reporting Format (RFC 5965),
+These are delivery reports (RFC 3464, RFC 6533), complaints in the Abuse Reporting Format (RFC 5965)
 and the free-text bounces of other servers (`connectors.toolkit.mail.bounce_texts`). Anyone can
 write such a mail, so a report that names no message of ours is ignored.
 """
@@ -16,7 +16,7 @@ from connectors.toolkit.excerpts import excerpt
 from connectors.toolkit.mail.bounce_texts import Bounce, read_bounce
 from connectors.toolkit.mail.parts import children, content, leaves
 from connectors.toolkit.mail.smtp_replies import DEAD_ADDRESS
-from connectors.toolkit.mail.text import MimePart, header, moment, raw_headers
+from connectors.toolkit.mail.text import MimePart, header, parse_date, raw_headers
 
 KIND_OF_ACTION: Mapping[str, ReceiptKind] = {
     "failed": "bounced",
@@ -32,8 +32,8 @@ KIND_OF_FEEDBACK: Mapping[str, ReceiptKind] = {
     "virus": "complained",
     "opt-out": "unsubscribed",
 }
-RECIPIENTS_OF_A_REPORT = 1000
-FIELDS_OF_A_BLOCK = 50
+MAX_RECIPIENTS = 1000
+MAX_FIELDS = 50
 MAX_FIELD = 1000
 
 _UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -46,9 +46,14 @@ _NOTHING: MimePart = HeaderParser().parsestr("")
 
 
 def read_reports(mail: MimePart, delivered_to: Iterable[str], key: str) -> list[Receipt]:
-    """What a mail reports of a message, for each recipient; nothing where it is no report, or one
-    that names no message. `delivered_to` are the addresses that the mail came to, one of which
-    may hold our uid; `key` is that of the mail.
+    """Return a receipt for each recipient that an e-mail reports on.
+
+    The list is empty if the e-mail is not a report, or names no message.
+
+    Args:
+        mail: The e-mail.
+        delivered_to: The addresses that it was delivered to; one of them may contain a uid.
+        key: The key of the e-mail.
     """
     parts = {part.get_content_type(): part for part in reversed([*leaves(mail)])}
     status = parts.get("message/delivery-status") or parts.get("message/global-delivery-status")
@@ -58,58 +63,57 @@ def read_reports(mail: MimePart, delivered_to: Iterable[str], key: str) -> list[
         about, *_ = blocks = _blocks(status) or [_NOTHING]
         recipients = [block for block in blocks if "Action" in block or "Final-Recipient" in block]
         common = _fields(about)
-        said = [_delivery(common, one) for one in recipients[:RECIPIENTS_OF_A_REPORT]]
+        receipts = [_delivery(common, block) for block in recipients[:MAX_RECIPIENTS]]
     elif feedback is not None:
         about, *_ = _blocks(feedback) or [_NOTHING]
-        said = _feedback(about)
+        receipts = _feedback(about)
     elif bounce := read_bounce(mail):
         returned = bounce.returned
-        said = _failures(bounce)
+        receipts = _failures(bounce)
     else:
         return []
 
-    answered = [*message_ids(header(returned, "Message-ID")), *answered_ids(mail)]
-    message_id = next(iter(answered), None)
+    named = [*message_ids(header(returned, "Message-ID")), *in_reply_to_ids(mail)]
+    message_id = next(iter(named), None)
     uid = _uid(delivered_to, about, message_id)
     if uid is None and message_id is None:
         return []
     return [
         replace(
-            one,
+            receipt,
             key=f"{key}:{number}",
             message_uid=uid,
-            # Next to our uid it could only contradict, as where a relay has put in its own.
+            # Beside our uid it is at best redundant: a relay may have replaced it.
             provider_message_id=None if uid else message_id,
-            # A Message-ID that is not ours anybody can think of, and so shut any address up.
-            suppress=one.suppress if uid else False,
-            occurred_at=one.occurred_at or moment(header(mail, "Date")),
+            # Anyone can invent a Message-ID, and could have any address suppressed.
+            suppress=receipt.suppress if uid else False,
+            occurred_at=receipt.occurred_at or parse_date(header(mail, "Date")),
         )
-        for number, one in enumerate(said)
+        for number, receipt in enumerate(receipts)
     ]
 
 
 def uid_in_address(address: str) -> str | None:
-    """Our uid, where the local part holds one, as a return path of ours does."""
+    """Return the uid in the local part of an address, such as a return path of ours, or None."""
     found = _UID.search(address.rpartition("@")[0])
     return found[0].lower() if found else None
 
 
 def message_ids(text: str | None) -> list[str]:
-    """The Message-IDs in a header, with their brackets. Longer ones than RFC 5322 has room for
-    are none.
-    """
+    """Return the Message-IDs in a header, with their brackets, of at most 255 characters."""
     return _MESSAGE_ID.findall(text or "")
 
 
-def answered_ids(mail: MimePart) -> list[str]:
-    """The Message-IDs that a mail answers, nearest first."""
+def in_reply_to_ids(mail: MimePart) -> list[str]:
+    """Return the Message-IDs that an e-mail replies to, nearest first."""
     nearest = message_ids(header(mail, "In-Reply-To"))
     return [*nearest, *reversed(message_ids(header(mail, "References")))]
 
 
 def _uid(delivered_to: Iterable[str], about: MimePart, message_id: str | None) -> str | None:
-    """Our uid of the message that is meant: from its return path, its envelope id (RFC 3461) or
-    its Message-ID.
+    """Return the uid of the reported message.
+
+    It is in the message's return path, its envelope id (RFC 3461) or its Message-ID.
     """
     for address in (*delivered_to, *raw_headers(about, "Original-Mail-From")):
         if uid := uid_in_address(address):
@@ -121,7 +125,7 @@ def _uid(delivered_to: Iterable[str], about: MimePart, message_id: str | None) -
 
 
 def _returned(parts: Mapping[str, MimePart]) -> MimePart:
-    """The headers of the message that is meant, as far as they came back."""
+    """Return the headers of the reported message, as far as the report contains them."""
     for name, part in parts.items():
         if name in {"message/rfc822", "message/global"} and children(part):
             return children(part)[0]
@@ -131,8 +135,9 @@ def _returned(parts: Mapping[str, MimePart]) -> MimePart:
 
 
 def _blocks(part: MimePart) -> list[MimePart]:
-    """The blocks of fields of a report, each as headers. The parser of the standard library takes
-    them apart in one of its types alone.
+    """Return the blocks of fields of a report, each parsed as headers.
+
+    The standard library's parser splits them in only one of the media types.
     """
     blocks = []
     for block in children(part):
@@ -144,15 +149,15 @@ def _blocks(part: MimePart) -> list[MimePart]:
 def _delivery(common: Mapping[str, str], group: MimePart) -> Receipt:
     action = (header(group, "Action") or "").split(" ")[0].lower()
     status, diagnostic = header(group, "Status") or "", header(group, "Diagnostic-Code") or ""
-    code = _precise(status, diagnostic)
+    code = _best_code(status, diagnostic)
     kind = KIND_OF_ACTION.get(action) or KIND_OF_CLASS.get((code or "")[:1], "unrecognised")
-    # The final address may be one that nobody wrote to, behind an alias or a forwarding.
+    # After an alias or a forwarding, the final recipient is not the one of the message.
     recipient = _address(group, "Original-Recipient") or _address(group, "Final-Recipient")
     return Receipt(
         key="",
         kind=kind,
         recipient=recipient,
-        occurred_at=moment(header(group, "Last-Attempt-Date")),
+        occurred_at=parse_date(header(group, "Last-Attempt-Date")),
         code=code,
         detail=excerpt(diagnostic, (recipient,)) or None,
         suppress=recipient is not None and kind == "bounced" and code in DEAD_ADDRESS,
@@ -160,9 +165,10 @@ def _delivery(common: Mapping[str, str], group: MimePart) -> Receipt:
     )
 
 
-def _precise(status: str, diagnostic: str) -> str | None:
-    """The code of a status, or a more precise one that the diagnostic has: some servers say 5.0.0
-    of all failures.
+def _best_code(status: str, diagnostic: str) -> str | None:
+    """Return the code of the status, or a more specific one of the diagnostic.
+
+    Some servers report every failure with the status 5.0.0.
     """
     coarse, fine = _CODE.search(status), _CODE.search(diagnostic)
     if coarse is None:
@@ -180,20 +186,20 @@ def _feedback(about: MimePart) -> list[Receipt]:
             key="",
             kind=kind,
             recipient=recipient,
-            occurred_at=moment(header(about, "Arrival-Date") or header(about, "Received-Date")),
+            occurred_at=parse_date(header(about, "Arrival-Date") or header(about, "Received-Date")),
             code=header(about, "Feedback-Type"),
             detail=excerpt(header(about, "User-Agent") or "") or None,
             suppress="opt_out" if kind == "unsubscribed" else kind == "complained",
             payload=_fields(about),
         )
-        for recipient in recipients[:RECIPIENTS_OF_A_REPORT] or [None]
+        for recipient in recipients[:MAX_RECIPIENTS] or [None]
     ]
 
 
 def _failures(bounce: Bounce) -> list[Receipt]:
     receipts = []
-    for named, reason in islice(bounce.failures.items(), RECIPIENTS_OF_A_REPORT):
-        recipient, code = _typed(named), _precise("", reason)
+    for named, reason in islice(bounce.failures.items(), MAX_RECIPIENTS):
+        recipient, code = _typed(named), _best_code("", reason)
         receipts.append(
             Receipt(
                 key="",
@@ -213,11 +219,11 @@ def _address(group: MimePart, name: str) -> str | None:
 
 
 def _typed(text: str) -> str | None:
-    """The address behind its type, as in `rfc822; ann@example.com`."""
+    """Return the address after its type, as in `rfc822; ann@example.com`, or None."""
     found = _TYPED_ADDRESS.fullmatch(text.strip())
     return found[1] if found else None
 
 
 def _fields(block: MimePart) -> dict[str, str]:
-    names = block.keys()[:FIELDS_OF_A_BLOCK]
+    names = block.keys()[:MAX_FIELDS]
     return {name: (header(block, name) or "")[:MAX_FIELD] for name in names}

@@ -1,8 +1,8 @@
-"""What an SMTP server's refusal means.
+"""Replies of SMTP servers, and the error that each code stands for.
 
-Basic codes as in RFC 5321 and RFC 4954, enhanced ones as in RFC 3463 and the IANA registry of
-SMTP enhanced status codes. The table below says where a code means something else than its
-first digit.
+Basic codes are those of RFC 5321 and RFC 4954, enhanced codes those of RFC 3463 and the IANA
+registry of SMTP enhanced status codes. A code that is not in the table means what its first digit
+means.
 """
 
 import re
@@ -24,19 +24,21 @@ _GREYLISTED = re.compile(r"gr[ea]y-?list", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply of the server: its basic code, and the text behind it with lines joined."""
+    """A reply of an SMTP server: its basic code, and the text after it on one line."""
 
     code: int
     text: str
 
     @property
-    def positive(self) -> bool:
+    def is_positive(self) -> bool:
+        """Whether the code is 2yz."""
         return 200 <= self.code < 300
 
     @property
     def status(self) -> str:
-        """The enhanced code where there is one. Where it contradicts the basic one, that counts,
-        since older relays put in enhanced codes of their own making.
+        """The enhanced code, or else the basic code.
+
+        An enhanced code that contradicts the basic code is ignored: older relays invent some.
         """
         enhanced = _ENHANCED.match(self.text)
         if enhanced and enhanced[1][0] == str(self.code)[0]:
@@ -44,7 +46,7 @@ class Reply:
         return str(self.code)
 
     def excerpt(self, hide: Iterable[str | None] = ()) -> str:
-        """The reply in one short line, without the values of `hide`."""
+        """Return the reply on one short line, without the values to hide."""
         return excerpt(f"{self.code} {self.text}", hide)
 
 
@@ -52,43 +54,41 @@ _BY_CLASS = (
     ErrorCode("4yz", Unavailable, "any other transient refusal"),
     ErrorCode("5yz", Rejected, "any other permanent refusal"),
 )
-_GREYLISTED_FOR_NOW = ErrorCode("451 4.7.1", Unavailable, "greylisted", GREYLIST_WAIT)
+_GREYLISTED_CODE = ErrorCode("451 4.7.1", Unavailable, "greylisted", GREYLIST_WAIT)
 
-# A code by both, by the enhanced one, or by the basic one: the first that is here counts.
+# A reply is looked up by both of its codes, then by the enhanced one, then by the basic one.
 ERRORS = (
     ErrorCode("5.1.1", Rejected, "no such mailbox", suppress=True),
     ErrorCode("5.1.2", Rejected, "no such domain", suppress=True),
-    ErrorCode("5.1.3", Rejected, "no valid address", suppress=True),
+    ErrorCode("5.1.3", Rejected, "the address is not valid", suppress=True),
     ErrorCode("5.1.6", Rejected, "the mailbox has moved", suppress=True),
-    ErrorCode("5.1.10", Rejected, "the domain takes no mail (RFC 7505)", suppress=True),
+    ErrorCode("5.1.10", Rejected, "the domain does not accept mail (RFC 7505)", suppress=True),
     ErrorCode("5.2.1", Rejected, "the mailbox is disabled", suppress=True),
     ErrorCode("5.2.2", Unavailable, "the mailbox is full"),
     ErrorCode("5.3.1", Unavailable, "the mail system is full"),
     ErrorCode("5.4.5", Unavailable, "the mail system is congested"),
     ErrorCode("450 4.7.1", Unavailable, "greylisted", GREYLIST_WAIT),
-    _GREYLISTED_FOR_NOW,
+    _GREYLISTED_CODE,
     ErrorCode("4.5.3", Unavailable, "too many recipients in one transaction", NEXT_BATCH_WAIT),
     ErrorCode("5.5.3", Unavailable, "too many recipients in one transaction", NEXT_BATCH_WAIT),
     ErrorCode("530", Misconfigured, "authentication or STARTTLS is required"),
     ErrorCode("534", Misconfigured, "the mechanism is too weak"),
-    ErrorCode("535", Misconfigured, "the credentials are refused"),
+    ErrorCode("535", Misconfigured, "the credentials are invalid"),
     ErrorCode("538", Misconfigured, "encryption is required"),
     *_BY_CLASS,
 )
 _BY_CODE = {error.code: error for error in ERRORS}
 DEAD_ADDRESS = frozenset(error.code for error in ERRORS if error.suppress)
-"""The codes that say of an address that nobody can be reached there."""
+"""The codes that mean that an address does not exist."""
 
 
-def _meaning(reply: Reply) -> ErrorCode:
-    """What a refusal stands for. A reply that is no refusal, where one expects to go on, is the
-    server's confusion: Unavailable.
-    """
+def _find_code(reply: Reply) -> ErrorCode:
+    """Return the meaning of a refusal. An unexpected reply that is not a refusal is Unavailable."""
     for code in (f"{reply.code} {reply.status}", reply.status, str(reply.code)):
         if code in _BY_CODE:
             return _BY_CODE[code]
     if reply.code in {450, 451} and _GREYLISTED.search(reply.text):
-        return _GREYLISTED_FOR_NOW
+        return _GREYLISTED_CODE
     transient, permanent = _BY_CLASS
     return permanent if 500 <= reply.code < 600 else transient
 
@@ -96,11 +96,14 @@ def _meaning(reply: Reply) -> ErrorCode:
 def reply_error(
     reply: Reply, hide: Iterable[str | None] = (), *, may_suppress: bool = False
 ) -> SendError:
-    """The error that a refusal stands for, to be raised; `hide` is left out of its detail.
+    """Return the error to raise for a refusal.
 
-    It `may_suppress` where it answers the naming of the message's own recipient: elsewhere the
-    same codes speak of the sender, or of who knows which recipient.
+    Args:
+        reply: The server's reply.
+        hide: The values that must not appear in the error's detail.
+        may_suppress: Whether the reply is to the RCPT command of the message's own recipient. In
+            reply to other commands the same codes may be about the sender or another recipient.
     """
-    found = _meaning(reply)
-    told = replace(found, code=reply.status, suppress=found.suppress and may_suppress)
-    return told.error(reply.excerpt(hide))
+    found = _find_code(reply)
+    error = replace(found, code=reply.status, suppress=found.suppress and may_suppress)
+    return error.error(reply.excerpt(hide))

@@ -1,7 +1,7 @@
-"""Text out of mail, whatever its charset is called and whatever it really is.
+"""Decode the text and the headers of e-mail, including mislabelled and malformed ones.
 
-Charsets by their names as browsers take them (WHATWG Encoding Standard); headers by RFC 2047, and
-by RFC 6532 where they hold 8-bit text.
+Charset names are interpreted as browsers do (WHATWG Encoding Standard). Headers follow RFC 2047,
+and RFC 6532 if they contain 8-bit text.
 """
 
 import codecs
@@ -19,9 +19,9 @@ from connectors.toolkit.excerpts import printable
 MimePart: TypeAlias = "Message[str, str]"
 
 MAX_HEADER = 65_536
-"""In characters; what is longer is cut."""
+"""The maximum length in characters; longer headers are cut."""
 
-# What a label stands for in practice: mostly a superset of what it names.
+# The charset that a label means in practice: mostly a superset of the named one.
 _SUPERSETS = {
     "latin1": "cp1252",
     "iso-8859-1": "cp1252",
@@ -38,8 +38,8 @@ _SUPERSETS = {
     "x-sjis": "cp932",
     "utf8mb4": "utf-8",
 }
-# Codecs of Python that are no charsets of mail; some of them take quadratic time.
-_NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+# Codecs of Python that are not charsets of e-mail; some of them take quadratic time.
+_NOT_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 _ASCII = {"", "ascii", "us-ascii"}
 _FOLD = re.compile(r"[\r\n]+(?=[ \t])")
 _ADDRESS = re.compile(r"(?=.{3,320}$)[^\s<>]+@[^\s<>@]+")
@@ -47,76 +47,77 @@ _NO_OCTET = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-def decoded(content: bytes, charset: str | None) -> str:
-    """`content` as text, its lines ending with LF. What is no text in `charset` becomes U+FFFD;
-    where that is none, or is said to be ASCII, the content is UTF-8, or else Windows-1252.
+def decode_text(content: bytes, charset: str | None) -> str:
+    """Return the content as text whose lines end with LF.
+
+    Bytes that are invalid in the charset become U+FFFD. If the charset is unknown, missing or
+    ASCII, the content is decoded as UTF-8, or as Windows-1252 if it is not valid UTF-8.
     """
-    text = _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", _decoded(content, charset or ""))
+    text = _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", _decode(content, charset or ""))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _decoded(content: bytes, charset: str) -> str:
+def _decode(content: bytes, charset: str) -> str:
     label = charset.strip().lower()
     if label not in _ASCII:
         try:
             codec = codecs.lookup(_SUPERSETS.get(label, label)).name
-            if codec not in _NO_CHARSETS:
+            if codec not in _NOT_CHARSETS:
                 return content.decode(codec, "replace")
         except (LookupError, ValueError):
-            pass  # no such charset, or none of text
+            pass  # an unknown charset, or a codec that does not decode to text
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return content.decode("cp1252", "replace")
 
 
-def octets_decoded(text: str) -> str:
-    """`text` as the parser of the standard library leaves it, with its 8-bit octets, which are
-    lone surrogates there, as what they mean.
-    """
+def decode_octets(text: str) -> str:
+    """Decode the 8-bit octets that the standard library's parser leaves as lone surrogates."""
     octets = _NO_OCTET.sub("\N{REPLACEMENT CHARACTER}", text).encode("utf-8", "surrogateescape")
-    return _decoded(octets, "")
+    return _decode(octets, "")
 
 
 def raw_headers(mail: MimePart, name: str) -> list[str]:
-    """The headers of this name, each on one line, its encoded words as they are."""
+    """Return the headers of this name, unfolded, with their encoded words unchanged."""
     return [
-        octets_decoded(_FOLD.sub("", str(value))[:MAX_HEADER])
+        decode_octets(_FOLD.sub("", str(value))[:MAX_HEADER])
         for found, value in mail.raw_items()
         if found.lower() == name.lower()
     ]
 
 
 def header(mail: MimePart, name: str) -> str | None:
-    """The first header of this name, decoded; None where there is none."""
-    return next((with_words_decoded(raw) for raw in raw_headers(mail, name)), None)
+    """Return the first header of this name, decoded, or None."""
+    return next((decode_words(raw) for raw in raw_headers(mail, name)), None)
 
 
 def mailboxes(mail: MimePart, name: str) -> list[Address]:
-    """Who is named in the headers of this name. What is no address of a sane length is left out."""
+    """Return the valid addresses in the headers of this name."""
     return [
-        Address(with_words_decoded(display_name), *bare.rsplit("@", 1))
+        Address(decode_words(display_name), *bare.rsplit("@", 1))
         for display_name, bare in getaddresses(raw_headers(mail, name))
         if _ADDRESS.fullmatch(bare)
     ]
 
 
-def moment(date: str | None) -> datetime | None:
-    """The date of a header (RFC 5322, 3.3), aware; None where there is none, or an impossible one.
-    Without a zone it is UTC.
+def parse_date(text: str | None) -> datetime | None:
+    """Return the date of a header (RFC 5322, 3.3) in UTC, or None if it is missing or invalid.
+
+    A date without a time zone is in UTC.
     """
     try:
-        found = parsedate_to_datetime(date or "")
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        date = parsedate_to_datetime(text or "")
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 
 
-def with_words_decoded(text: str) -> str:
-    """A line of `text` with its encoded words read."""
+def decode_words(text: str) -> str:
+    """Decode the encoded words of a header (RFC 2047) and return it on one line."""
     try:
         words = decode_header(text)
-    except HeaderParseError:  # one that is no base64 leaves all of them as they are
+    except HeaderParseError:  # a word that is not valid base64 leaves all of them undecoded
         words = [(text, None)]
     whole = "".join(_word(word, charset) for word, charset in words)
     return printable(_NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", whole))
@@ -125,6 +126,6 @@ def with_words_decoded(text: str) -> str:
 def _word(word: bytes | str, charset: str | None) -> str:
     if isinstance(word, str):
         return word
-    if charset is None:  # the standard library's own way to hand out what was no encoded word
+    if charset is None:  # how the standard library returns what is not an encoded word
         return word.decode("raw-unicode-escape", "replace")
-    return _decoded(word, charset.partition("*")[0])  # behind it is the language: RFC 2231, 5
+    return _decode(word, charset.partition("*")[0])  # after the * comes the language (RFC 2231, 5)

@@ -327,7 +327,7 @@ def test_unparsable_mail_is_kept_as_an_attachment(content: bytes) -> None:
         "message/rfc822",
         content,
     )
-    assert "unread" in read.metadata
+    assert "unparsed" in read.metadata
     assert letter(content, envelope_recipient="b@y").key == read.key
 
 

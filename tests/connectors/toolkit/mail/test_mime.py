@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from connectors.base import Attachment, OutboundMessage, Rejected
 from connectors.toolkit.mail.addresses import parse_mailbox
-from connectors.toolkit.mail.mime import Mail, compose, seven_bit
+from connectors.toolkit.mail.mime import Mail, compose, encode_7bit
 
 CREATED = dt.datetime(2026, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
 
@@ -341,7 +341,7 @@ def test_8_bit_parts_are_converted_and_everything_else_is_unchanged() -> None:
         "Content-Transfer-Encoding: 8bit\r\n\r\nGrüße\r\n"
         "--b\r\nContent-Type: text/plain\r\n\r\n.plain\r\n--b--\r\n"
     )
-    converted = seven_bit(text.encode())
+    converted = encode_7bit(text.encode())
     assert converted.isascii()
     head = text.partition("\r\n\r\n")[0].encode()
     assert converted.startswith(head)
