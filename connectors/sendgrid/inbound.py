@@ -25,7 +25,7 @@ CHECKS = ("SPF", "dkim", "sender_ip", "spam_score")
 
 _NEW_HEADER = re.compile(rb"\r?\n(?![ \t])")
 # Headers that describe the original body, which is rebuilt from the fields.
-_BODY_HEADER = re.compile(rb"(content-[^:]*|mime-version)\s*:", re.IGNORECASE)
+_BODY_HEADER = re.compile(rb"(content-[^:\s]*|mime-version)\s*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,8 @@ NOT_METADATA = frozenset(
 )
 
 # An e-mail address as clients write it that treat every text as Markdown.
-_MARKDOWN_ADDRESS = re.compile(r"\[[^\]]*\]\(mailto:([^)?]*)[^)]*\)")
-_MARKUP = re.compile(r"<[a-zA-Z!/][^>]*>")
+_MARKDOWN_ADDRESS = re.compile(r"\[[^\[\]]*\]\(mailto:([^\[()?]*)(?:\?[^\[()]*)?\)")
+_MARKUP = re.compile(r"<[a-zA-Z!/][^<>]*>")
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

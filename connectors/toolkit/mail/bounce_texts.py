@@ -39,8 +39,9 @@ def read_bounce(mail: MimePart) -> Bounce | None:
     if report.startswith("Hi. This is the"):
         failures = _qmail_failures(report)
     else:
+        reasons = _exim_reasons(report)
         failures = {
-            address.addr_spec: _exim_reason(report, address.addr_spec)
+            address.addr_spec: reasons.get(address.addr_spec, "")
             for address in mailboxes(mail, "X-Failed-Recipients")
         }
     return Bounce(failures, HeaderParser().parsestr("".join(copy))) if failures else None
@@ -51,7 +52,13 @@ def _qmail_failures(report: str) -> dict[str, str]:
     return {failure["recipient"]: failure["reason"] for failure in found if failure}
 
 
-def _exim_reason(report: str, recipient: str) -> str:
-    """Return the lines below the recipient's line that are indented further."""
-    found = re.search(rf"^ *{re.escape(recipient)}.*\n((?: {{3,}}.*\n)*)", report, re.MULTILINE)
-    return found[1] if found else ""
+def _exim_reasons(report: str) -> dict[str, str]:
+    """Return the text about each recipient: the lines below theirs, which are indented deeper."""
+    lines: dict[str, list[str]] = {}
+    recipient = ""
+    for line in report.splitlines(keepends=True):
+        if line.startswith("   "):
+            lines.setdefault(recipient, []).append(line)
+        else:
+            recipient = next(iter(line.split(maxsplit=1)), "").strip("<>:,")
+    return {recipient: "".join(reason) for recipient, reason in lines.items()}

@@ -29,7 +29,7 @@ _HEADER_NAME = re.compile(r"[!-9;-~]+")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _RAW_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _MEDIA_TYPE = re.compile(
-    r"""([\w!#$&^.+-]+)/([\w!#$&^.+-]+) \s* (?:;\s*charset="?([\w.:-]+)"?)? \s* (?:;|$)""",
+    r"""([\w!#$&^.+-]+)/([\w!#$&^.+-]+) \s*+ (?:;\s*+charset="?([\w.:-]++)"?)? \s*+ (?:;|$)""",
     re.ASCII | re.VERBOSE,
 )
 _OWN_HEADERS = frozenset({"from", "to", "cc", "bcc", "date", "message-id", "mime-version"})
@@ -82,7 +82,7 @@ class _WirePolicy(EmailPolicy):
 
 
 def _fold_ascii(name: str, value: str) -> bytes:
-    first, *rest = re.findall(r"\s*\S+", f" {value.strip()}") or [""]
+    first, *rest = re.split(r"(?<=\S)(?=\s)", f" {value.strip()}".rstrip())
     lines = [f"{name}:{first}"]
     for word in rest:
         if len(lines[-1]) + len(word) > FOLD_AT:

@@ -41,7 +41,7 @@ _SUPERSETS = {
 # Codecs of Python that are not charsets of e-mail; some of them take quadratic time.
 _NOT_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 _ASCII = {"", "ascii", "us-ascii"}
-_FOLD = re.compile(r"[\r\n]+(?=[ \t])")
+_FOLD = re.compile(r"(?:\r\n?|\n)(?=[ \t])")
 _ADDRESS = re.compile(r"(?=.{3,320}$)[^\s<>]+@[^\s<>@]+")
 _NO_OCTET = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
