@@ -3,25 +3,25 @@
 import sys
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from app import logs
 from app.agents import AgentsError
 from app.api.factory import create_app
+from app.settings import describe_errors
 
 APP_LOAD_ERROR = 4  # makes gunicorn exit instead of restarting its workers forever
 
 
-def _without_values(error: Exception) -> str:
-    """Format an error; without the values of settings, which may be secrets."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    details = error.errors(include_input=False, include_url=False)
-    return "\n".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
+def _describe(error: Exception) -> str:
+    if isinstance(error, ValidationError | SettingsError):
+        return "\n".join(describe_errors(error))
+    return str(error)
 
 
 try:
     logs.configure()
     app = create_app()
 except (AgentsError, ValueError) as error:
-    sys.stderr.write(f"postroom cannot start:\n{_without_values(error)}\n")
+    sys.stderr.write(f"postroom cannot start:\n{_describe(error)}\n")
     sys.exit(APP_LOAD_ERROR)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
     ("variable", "value", "reported"),
     [
         ("POSTROOM_AGENTS_FILE", "missing.toml", "missing.toml"),
-        ("POSTROOM_PORT", "secret", "port"),
+        ("POSTROOM_PORT", "secret", "POSTROOM_PORT: "),
         ("POSTROOM_SUBMIT_RATE_LIMITS", '["many"]', "not a rate limit"),
     ],
 )

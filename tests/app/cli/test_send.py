@@ -58,10 +58,14 @@ def test_recipient_is_normalised_and_the_body_is_read_from_stdin(
     postroom: Postroom, connection: Connection
 ) -> None:
     words = [word if word != "Hello" else "-" for word in SMS]
-    result = postroom(*words, input="Hello\nthere\n")
+    result = postroom(*words, "--priority", "3", input="Hello\nthere\n")
     assert result.stdout == "Message 1 is in the outbox, for agent gateway.\n"
     stored = row(connection, 1)
-    assert (stored["recipient"], stored["body"]) == ("+18045551234", "Hello\nthere")
+    assert (stored["recipient"], stored["body"], stored["priority"]) == (
+        "+18045551234",
+        "Hello\nthere",
+        3,
+    )
 
 
 def test_rejected_message_names_its_field_and_is_not_stored(
