@@ -1,7 +1,10 @@
-"""What holds for every registered connector."""
+"""The rules that every installed connector follows."""
 
 import socket
+import subprocess
+import sys
 from datetime import timedelta
+from importlib.metadata import EntryPoint
 from typing import Any, get_args
 
 import pytest
@@ -22,48 +25,71 @@ MINIMAL_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=registry.names())
-def name(request) -> str:
-    return request.param
+CONNECTORS = [(name, registry.load(name)) for name in sorted(MINIMAL_SETTINGS)]
 
 
-def test_our_connectors_are_registered():
+def test_connectors_are_registered():
     assert set(registry.names()) >= set(MINIMAL_SETTINGS)
 
 
-def test_unknown_connector_error_lists_the_installed_ones():
+def test_unknown_connector_is_reported_with_the_installed_ones():
     with pytest.raises(LookupError, match=r"'pigeon'.*gateway"):
         registry.load("pigeon")
 
 
-def test_settings_are_frozen_and_reject_unknown_keys(name):
-    settings_class = registry.load(name).Settings
-    assert issubclass(settings_class, ConnectorSettings)
+def test_entry_point_that_is_not_a_connector_is_reported(monkeypatch):
+    wrong = EntryPoint("wrong", "json:dumps", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [wrong])
 
-    with pytest.raises(ValidationError, match="no_such_key"):
-        settings_class(**MINIMAL_SETTINGS[name], no_such_key=1)
-    settings = settings_class(**MINIMAL_SETTINGS[name])
-    with pytest.raises(ValidationError, match="frozen"):
-        setattr(settings, next(iter(MINIMAL_SETTINGS[name])), "other")
+    with pytest.raises(LookupError, match="'wrong'"):
+        registry.load("wrong")
 
 
-def test_channels_and_attachment_sources_are_valid(name):
-    connector_class = registry.load(name)
+def test_settings_are_immutable_and_reject_unknown_keys():
+    for name, connector_class in CONNECTORS:
+        settings_class = connector_class.Settings
+        assert issubclass(settings_class, ConnectorSettings)
+        with pytest.raises(ValidationError, match="no_such_key"):
+            settings_class(**MINIMAL_SETTINGS[name], no_such_key=1)
+        settings = settings_class(**MINIMAL_SETTINGS[name])
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(settings, next(iter(MINIMAL_SETTINGS[name])), "other")
 
-    assert connector_class.channels
-    assert connector_class.channels <= set(get_args(Channel))
-    assert connector_class.attachment_sources <= set(get_args(AttachmentSource))
+
+def test_channels_and_attachment_sources_are_known_ones():
+    failures = [
+        name
+        for name, connector_class in CONNECTORS
+        if not connector_class.channels
+        or not connector_class.channels <= set(get_args(Channel))
+        or not connector_class.attachment_sources <= set(get_args(AttachmentSource))
+    ]
+    assert not failures
 
 
-def test_connector_opens_no_connection_before_the_first_send(name, monkeypatch):
+def test_connector_is_created_and_closed_without_using_the_network(monkeypatch):
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("the constructor used the network")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    connector_class = registry.load(name)
+    for name, connector_class in CONNECTORS:
+        connector = connector_class(connector_class.Settings(**MINIMAL_SETTINGS[name]))
+        connector.close()
+        assert connector.send_timeout > timedelta(0), name
 
-    connector = connector_class(connector_class.Settings(**MINIMAL_SETTINGS[name]))
-    connector.close()
 
-    assert connector.send_timeout > timedelta(0)
+LIGHT_MODULES = """
+import sys
+import connectors.base, connectors.toolkit.guard
+heavy = {"requests", "urllib3", "cryptography", "google.auth", "jsonpath", "boto3", "http.client"}
+print(sorted(heavy & set(sys.modules)))
+import connectors.api.connector, connectors.gateway.connector
+print(sorted({"google.auth", "cryptography", "jsonpath"} & set(sys.modules)))
+"""
+
+
+def test_large_libraries_are_not_imported_before_they_are_used():
+    command = [sys.executable, "-c", LIGHT_MODULES]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n[]\n"

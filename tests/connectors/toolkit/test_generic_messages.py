@@ -1,7 +1,4 @@
-"""What calls in common words say."""
-
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
@@ -78,9 +75,8 @@ def test_email_addresses_are_cleaned():
     )
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
+def test_fields_are_mapped() -> None:
+    rows = [
         ({"type": None}, {"channel": "sms"}),
         ({"type": "pigeon"}, {"channel": "sms"}),
         ({"type": None, "attachments": ["http://a/b"]}, {"channel": "mms"}),
@@ -104,17 +100,18 @@ def test_email_addresses_are_cleaned():
         ({"timestamp": 1e300}, {"occurred_at": None}),
         ({"timestamp": []}, {"occurred_at": None}),
         ({"timestamp": "9999-12-31T23:59:59-23:00"}, {"occurred_at": None}),
-    ],
-)
-def test_fields_are_mapped(changes: dict[str, Any], expected: dict[str, Any]):
-    message = read_message({**SMS, **changes}, "key")
+    ]
+    failures = []
+    for changes, expected in rows:
+        message = read_message({**SMS, **changes}, "key")
+        found = {name: getattr(message, name) for name in expected}
+        if found != expected:
+            failures.append((changes, found))
+    assert not failures
 
-    assert {name: getattr(message, name) for name in expected} == expected
 
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
+def test_invalid_message_is_malformed() -> None:
+    rows = [
         ({"from": None}, "from:"),
         ({"from": " "}, "from:"),
         ({"to": 7}, "to:"),
@@ -132,16 +129,18 @@ def test_fields_are_mapped(changes: dict[str, Any], expected: dict[str, Any]):
         ({"attachments": ["javascript:alert(1)"]}, "attachments:"),
         ({"attachments": ["http://[x/"]}, "attachments:"),
         ({"attachments": [{"url": "http://a/", "filename": 1}]}, "filename:"),
-    ],
-)
-def test_invalid_message_is_malformed(changes: dict[str, Any], says: str):
-    with pytest.raises(MalformedWebhook, match=says):
-        read_message({**SMS, **changes}, "key")
+    ]
+    failures = []
+    for changes, says in rows:
+        with pytest.raises(MalformedWebhook) as raised:
+            read_message({**SMS, **changes}, "key")
+        if says not in str(raised.value):
+            failures.append((changes, raised.value))
+    assert not failures
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "suppress"),
-    [
+def test_statuses_are_mapped() -> None:
+    rows = [
         ("queued", "queued", False),
         ("accepted", "queued", False),
         ("sent", "sent", False),
@@ -158,12 +157,14 @@ def test_invalid_message_is_malformed(changes: dict[str, Any], says: str):
         ("resubscribed", "resubscribed", False),
         ("eaten", "unrecognised", False),
         ("", "unrecognised", False),
-    ],
-)
-def test_statuses_are_mapped(status: str, kind: str, suppress: bool):
-    receipt = read_report({"id": "m-1", "status": status}, "key")
-
-    assert (receipt.key, receipt.kind, receipt.suppress) == ("key", kind, suppress)
+    ]
+    failures = []
+    for status, kind, suppress in rows:
+        receipt = read_report({"id": "m-1", "status": status}, "key")
+        found = (receipt.key, receipt.kind, receipt.suppress)
+        if found != ("key", kind, suppress):
+            failures.append((status, found))
+    assert not failures
 
 
 def test_report_is_parsed():
@@ -191,40 +192,42 @@ def test_report_is_parsed():
     )
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
+def test_report_identifies_its_message() -> None:
+    rows = [
         ({"id": 7}, ("7", None)),
         ({"message_id": "a"}, ("a", None)),
         ({"messaging_provider_id": "a"}, ("a", None)),
         ({"uid": UID.upper()}, (None, UID)),
         ({"uid": "no uuid", "id": "a"}, ("a", None)),
         ({"uid": 7, "id": "a"}, ("a", None)),
-    ],
-)
-def test_report_identifies_its_message(fields: dict[str, Any], expected: Any):
-    receipt = read_report({"status": "sent", **fields}, "key")
+    ]
+    failures = []
+    for fields, expected in rows:
+        receipt = read_report({"status": "sent", **fields}, "key")
+        found = (receipt.provider_message_id, receipt.message_uid)
+        if found != expected:
+            failures.append((fields, found))
+    assert not failures
 
-    assert (receipt.provider_message_id, receipt.message_uid) == expected
 
-
-@pytest.mark.parametrize(
-    ("fields", "says"),
-    [
+def test_invalid_report_is_malformed() -> None:
+    rows = [
         ({"id": "a"}, "status:"),
         ({"id": "a", "status": 1}, "status:"),
         ({"status": "sent"}, "is required"),
         ({"status": "sent", "id": None, "uid": "no uuid"}, "is required"),
-    ],
-)
-def test_invalid_report_is_malformed(fields: dict[str, Any], says: str):
-    with pytest.raises(MalformedWebhook, match=says):
-        read_report(fields, "key")
+    ]
+    failures = []
+    for fields, says in rows:
+        with pytest.raises(MalformedWebhook) as raised:
+            read_report(fields, "key")
+        if says not in str(raised.value):
+            failures.append((fields, raised.value))
+    assert not failures
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_body_that_is_not_an_object_is_malformed() -> None:
+    rows = [
         b"",
         b"{",
         b"[]",
@@ -234,8 +237,11 @@ def test_invalid_report_is_malformed(fields: dict[str, Any], says: str):
         b'{"a": -Infinity}',
         b'{"a": 1e999}',
         b"[" * 99999,
-    ],
-)
-def test_body_that_is_not_an_object_is_malformed(body: bytes):
-    with pytest.raises(MalformedWebhook):
-        parse_object(body)
+    ]
+    failures = []
+    for body in rows:
+        try:
+            failures.append((body[:20], parse_object(body)))
+        except MalformedWebhook:
+            continue
+    assert not failures

@@ -1,5 +1,3 @@
-"""How calls to the generic connectors are verified."""
-
 import base64
 import hashlib
 import hmac
@@ -10,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.api.connector import Api
 from connectors.base import (
     Inbound,
     MalformedWebhook,
@@ -18,6 +15,7 @@ from connectors.base import (
     Received,
     UnsignedWebhook,
     UnverifiedWebhook,
+    WebhookError,
     WebhookRequest,
 )
 from connectors.gateway.connector import Gateway
@@ -28,7 +26,7 @@ MESSAGE = json.dumps({"from": "+18045551234", "to": "+12016661234", "body": "Hi"
 REPORT = json.dumps({"id": "m-1", "status": "delivered"}).encode()
 OLD, NEW, OTHER = ("whsec_" + letter * 32 for letter in "ABC")
 SHARED = "a shared secret"
-# HMAC-SHA256 of a body of Meta's, as its own documentation has it written: hexadecimal, prefixed.
+# The HMAC-SHA256 of a body as Meta documents it: in hexadecimal, with a prefix.
 META_BODY = (
     '{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages",'
     '"value":{"messaging_product":"whatsapp","statuses":[{"id":"wamid.X","status":"delivered",'
@@ -42,44 +40,36 @@ def call(kind: Any, body: bytes, headers: dict[str, str], at: datetime = NOW) ->
     return WebhookRequest(kind, "POST", url, headers, body, at)
 
 
-@pytest.fixture(params=["api", "gateway"])
-def make(request):
-    def make(**settings: Any) -> Api | Gateway:
-        if request.param == "api":
-            return Api(Api.Settings(uri="http://127.0.0.1:1", **settings))
-        return Gateway(Gateway.Settings(url="http://127.0.0.1:1", **settings))
-
-    return make
+def make(**settings: Any) -> Gateway:
+    return Gateway(Gateway.Settings(url="http://127.0.0.1:1", **settings))
 
 
 def signed(body: bytes, *secrets: str, webhook_id: str = "msg_1") -> dict[str, str]:
     return sign_standard([SecretStr(secret) for secret in secrets], webhook_id, NOW, body)
 
 
-def test_no_webhook_is_accepted_without_a_secret(make):
+def test_no_webhook_is_accepted_without_a_secret():
     assert make().webhooks == frozenset()
     assert make(webhook_secrets=[OLD]).webhooks == {"inbound", "status"}
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [([OLD], [OLD]), ([NEW, OLD], [OLD]), ([NEW, OLD], [NEW]), ([OLD], [NEW, OLD])],
-)
-def test_webhook_signed_by_standard_webhooks_is_accepted(make, ours, theirs):
-    connector = make(webhook_secrets=ours)
+def test_webhook_signed_by_standard_webhooks_is_accepted() -> None:
+    rows = [([OLD], [OLD]), ([NEW, OLD], [OLD]), ([NEW, OLD], [NEW]), ([OLD], [NEW, OLD])]
+    failures = []
+    for ours, theirs in rows:
+        connector = make(webhook_secrets=ours)
+        [message] = connector.receive(call("inbound", MESSAGE, signed(MESSAGE, *theirs))).items
+        [receipt] = connector.receive(call("status", REPORT, signed(REPORT, *theirs))).items
+        assert isinstance(message, Inbound)
+        assert isinstance(receipt, Receipt)
+        found = (message.key, message.body, receipt.key, receipt.kind)
+        if found != ("msg_1", "Hi", "msg_1", "delivered"):
+            failures.append((ours, theirs, found))
+    assert not failures
 
-    [message] = connector.receive(call("inbound", MESSAGE, signed(MESSAGE, *theirs))).items
-    [receipt] = connector.receive(call("status", REPORT, signed(REPORT, *theirs))).items
 
-    assert isinstance(message, Inbound)
-    assert isinstance(receipt, Receipt)
-    assert (message.key, message.body) == ("msg_1", "Hi")
-    assert (receipt.key, receipt.kind) == ("msg_1", "delivered")
-
-
-@pytest.mark.parametrize(
-    ("headers", "body", "at", "error"),
-    [
+def test_unverified_webhook_is_rejected_before_it_is_parsed() -> None:
+    rows = [
         ({}, MESSAGE, NOW, UnsignedWebhook),
         (signed(MESSAGE, OTHER), MESSAGE, NOW, UnverifiedWebhook),
         (signed(MESSAGE, OLD), MESSAGE + b" ", NOW, UnverifiedWebhook),
@@ -87,20 +77,22 @@ def test_webhook_signed_by_standard_webhooks_is_accepted(make, ours, theirs):
         (signed(b"{", OTHER), b"{", NOW, UnverifiedWebhook),
         (signed(b"{", OLD), b"{", NOW, MalformedWebhook),
         (signed(b"[]", OLD), b"[]", NOW, MalformedWebhook),
-    ],
-)
-def test_unverified_webhook_is_rejected_before_it_is_parsed(make, headers, body, at, error):
-    with pytest.raises(error):
-        make(webhook_secrets=[OLD]).receive(call("inbound", body, headers, at))
+    ]
+    failures = []
+    for headers, body, at, error in rows:
+        with pytest.raises(WebhookError) as raised:
+            make(webhook_secrets=[OLD]).receive(call("inbound", body, headers, at))
+        if type(raised.value) is not error:
+            failures.append((headers, body, raised.value))
+    assert not failures
 
 
 def digest(algorithm: str, secret: str = SHARED, body: bytes = MESSAGE) -> bytes:
     return hmac.digest(secret.encode(), body, algorithm)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "signature"),
-    [
+def test_webhook_signed_by_hmac_is_accepted() -> None:
+    rows = [
         ({}, digest("sha256").hex()),
         ({}, digest("sha256").hex().upper()),
         ({"prefix": "sha256="}, "sha256=" + digest("sha256").hex()),
@@ -109,17 +101,19 @@ def digest(algorithm: str, secret: str = SHARED, body: bytes = MESSAGE) -> bytes
             {"algorithm": "sha512", "encoding": "base64"},
             base64.b64encode(digest("sha512")).decode(),
         ),
-    ],
-)
-def test_webhook_signed_by_hmac_is_accepted(make, scheme, signature):
-    connector = make(
-        webhook_secrets=["another secret", SHARED],
-        webhook_hmac={"header": "X-Hub-Signature", **scheme},
-    )
-
-    [message] = connector.receive(call("inbound", MESSAGE, {"x-hub-signature": signature})).items
-
-    assert (message.key, message.body) == (hashlib.sha256(MESSAGE).hexdigest(), "Hi")
+    ]
+    failures = []
+    for scheme, signature in rows:
+        connector = make(
+            webhook_secrets=["another secret", SHARED],
+            webhook_hmac={"header": "X-Hub-Signature", **scheme},
+        )
+        headers = {"x-hub-signature": signature}
+        [message] = connector.receive(call("inbound", MESSAGE, headers)).items
+        found = (message.key, message.body)
+        if found != (hashlib.sha256(MESSAGE).hexdigest(), "Hi"):
+            failures.append((scheme, found))
+    assert not failures
 
 
 def test_recorded_signature_is_verified():
@@ -129,15 +123,17 @@ def test_recorded_signature_is_verified():
     )
     headers = {"x-hub-signature-256": META_SIGNATURE}
 
-    with pytest.raises(MalformedWebhook, match="status"):  # verified, but in words of Meta's own
+    with pytest.raises(MalformedWebhook, match="status"):  # verified, but not in our format
         connector.receive(call("status", META_BODY.encode(), headers))
     with pytest.raises(UnverifiedWebhook):
         connector.receive(call("status", META_BODY.encode() + b" ", headers))
 
 
-@pytest.mark.parametrize(
-    ("headers", "error"),
-    [
+def test_any_other_hmac_is_rejected() -> None:
+    connector = make(
+        webhook_secrets=[SHARED], webhook_hmac={"header": "x-signature", "prefix": "sha256="}
+    )
+    rows = [
         ({}, UnsignedWebhook),
         ({"x-signature": ""}, UnsignedWebhook),
         ({"x-signature": " "}, UnsignedWebhook),
@@ -149,20 +145,18 @@ def test_recorded_signature_is_verified():
         ({"x-signature": "sha256=" + digest("sha1").hex()}, UnverifiedWebhook),
         ({"x-signature": "sha256=ё"}, UnverifiedWebhook),
         (signed(MESSAGE, OLD), UnsignedWebhook),
-    ],
-)
-def test_any_other_hmac_is_rejected(make, headers, error):
-    connector = make(
-        webhook_secrets=[SHARED], webhook_hmac={"header": "x-signature", "prefix": "sha256="}
-    )
-
-    with pytest.raises(error) as raised:
-        connector.receive(call("inbound", MESSAGE, headers))
-
-    assert SHARED not in str(raised.value)
+    ]
+    failures = []
+    for headers, error in rows:
+        with pytest.raises(WebhookError) as raised:
+            connector.receive(call("inbound", MESSAGE, headers))
+        assert SHARED not in str(raised.value)
+        if type(raised.value) is not error:
+            failures.append((headers, raised.value))
+    assert not failures
 
 
-def test_key_identifies_a_webhook(make):
+def test_key_identifies_a_webhook():
     connector = make(webhook_secrets=[SHARED], webhook_hmac={"header": "x-signature"})
 
     def key(body: bytes) -> str:
@@ -174,9 +168,8 @@ def test_key_identifies_a_webhook(make):
     assert key(REPORT) != key(REPORT.replace(b"delivered", b"bounced"))
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
+def test_invalid_settings_are_named_without_showing_secrets() -> None:
+    rows = [
         ({"webhook_secrets": ["s3cret"]}, "webhook_secrets: must be whsec_"),
         ({"webhook_secrets": [OLD, NEW, OTHER]}, "webhook_secrets"),
         ({"webhook_secrets": [""], "webhook_hmac": {"header": "X"}}, "webhook_secrets"),
@@ -186,11 +179,12 @@ def test_key_identifies_a_webhook(make):
             {"webhook_secrets": ["s3cret"], "webhook_hmac": {"header": "X", "algorithm": "md5"}},
             "webhook_hmac.algorithm",
         ),
-    ],
-)
-def test_invalid_settings_are_named_without_showing_secrets(make, settings, says):
-    with pytest.raises(ValidationError, match=says) as raised:
-        make(**settings)
-
-    assert "s3cret" not in str(raised.value)
-    assert "whsec_A" not in str(raised.value)
+    ]
+    failures = []
+    for settings, says in rows:
+        with pytest.raises(ValidationError) as raised:
+            make(**settings)
+        text = str(raised.value)
+        if says not in text or "s3cret" in text or "whsec_A" in text:
+            failures.append((settings, text))
+    assert not failures

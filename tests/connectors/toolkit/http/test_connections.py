@@ -111,7 +111,7 @@ def test_pool_serves_as_many_threads_as_its_size(make_client, provider):
     assert statuses == [200] * 64
 
 
-# --- faults after which nothing was sent
+# --- failures before anything was sent
 
 
 def _refused(monkeypatch) -> str:

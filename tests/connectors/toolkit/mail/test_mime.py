@@ -4,6 +4,7 @@ import email.policy
 import re
 from email.header import decode_header, make_header
 from email.message import EmailMessage
+from itertools import product
 from typing import Any
 
 import pytest
@@ -83,33 +84,33 @@ def test_sender_is_that_of_the_message_or_of_the_agent() -> None:
         mail_of(sender=None)
 
 
-@pytest.mark.parametrize(
-    ("body", "html", "structure"),
-    [
+def test_text_html_and_attachments_are_structured() -> None:
+    rows = [
         ("Hi", None, ["text/plain"]),
         ("", "<b>Hi</b>", ["text/html"]),
         ("Hi", "<b>Hi</b>", ["multipart/alternative", "text/plain", "text/html"]),
         ("", None, ["text/plain"]),
-    ],
-)
-@pytest.mark.parametrize("attached", [0, 2])
-def test_text_html_and_attachments_are_structured(
-    body: str, html: str | None, structure: list[str], attached: int
-) -> None:
-    files = tuple(Attachment(f"{n}.pdf", "application/pdf", b"%PDF\r\n\0") for n in range(attached))
-    found = parsed(mail_of(body=body, html=html, attachments=files))
-    expected = ["multipart/mixed", *structure, *["application/pdf"] * attached]
-    assert [part.get_content_type() for part in found.walk()] == expected[not attached :]
-    assert [part.get_content() for part in found.iter_attachments()] == [b"%PDF\r\n\0"] * attached
-    text = found.get_body(("plain",))
-    if body:
-        assert text is not None
-        assert text.get_content() == "Hi\r\n"
+    ]
+    failures = []
+    for (body, html, structure), attached in product(rows, [0, 2]):
+        files = tuple(
+            Attachment(f"{n}.pdf", "application/pdf", b"%PDF\r\n\0") for n in range(attached)
+        )
+        mail = parsed(mail_of(body=body, html=html, attachments=files))
+        types = ["multipart/mixed", *structure, *["application/pdf"] * attached]
+        plain = mail.get_body(("plain",))
+        found = (
+            [part.get_content_type() for part in mail.walk()],
+            [part.get_content() for part in mail.iter_attachments()],
+            plain.get_content() if body and plain else None,
+        )
+        if found != (types[not attached :], [b"%PDF\r\n\0"] * attached, "Hi\r\n" if body else None):
+            failures.append((body, html, attached, found))
+    assert not failures
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
+def test_attachment_name_contains_no_path() -> None:
+    rows = [
         ("report.pdf", "report.pdf"),
         ('a b; c="d".pdf', 'a b; c="d".pdf'),
         ("../../etc/passwd", "passwd"),
@@ -122,17 +123,18 @@ def test_text_html_and_attachments_are_structured(
         ("dir/", "attachment"),
         ("x" * 300 + ".pdf", "x" * 146 + ".pdf"),
         ("я" * 300 + ".pdf", "я" * 146 + ".pdf"),
-    ],
-)
-def test_attachment_name_contains_no_path(name: str, shown: str) -> None:
-    mail = mail_of(attachments=(Attachment(name, "application/pdf", b"x"),))
-    assert [part.get_filename() for part in parsed(mail).iter_attachments()] == [shown]
-    assert mail.content.isascii()
+    ]
+    failures = []
+    for name, shown in rows:
+        mail = mail_of(attachments=(Attachment(name, "application/pdf", b"x"),))
+        found = [part.get_filename() for part in parsed(mail).iter_attachments()]
+        if found != [shown] or not mail.content.isascii():
+            failures.append((name, found))
+    assert not failures
 
 
-@pytest.mark.parametrize(
-    ("content_type", "shown"),
-    [
+def test_attachment_has_a_valid_media_type() -> None:
+    rows = [
         ("image/png", "image/png"),
         ('text/csv; charset="utf-16"; header=present', "text/csv"),
         ("message/rfc822", "application/octet-stream"),
@@ -140,14 +142,19 @@ def test_attachment_name_contains_no_path(name: str, shown: str) -> None:
         ("nonsense", "application/octet-stream"),
         ("text/plain\r\nBcc: evil@example.net", "application/octet-stream"),
         ("", "application/octet-stream"),
-    ],
-)
-def test_attachment_has_a_valid_media_type(content_type: str, shown: str) -> None:
-    mail = mail_of(attachments=(Attachment("x", content_type, b"x"),))
-    [part] = parsed(mail).iter_attachments()
-    assert part.get_content_type() == shown
-    assert part["Content-Transfer-Encoding"] == "base64"
-    assert part.get_param("charset") == ("utf-16" if "utf-16" in content_type else None)
+    ]
+    failures = []
+    for content_type, shown in rows:
+        mail = mail_of(attachments=(Attachment("x", content_type, b"x"),))
+        [part] = parsed(mail).iter_attachments()
+        found = (
+            part.get_content_type(),
+            part["Content-Transfer-Encoding"],
+            part.get_param("charset"),
+        )
+        if found != (shown, "base64", "utf-16" if "utf-16" in content_type else None):
+            failures.append((content_type, found))
+    assert not failures
 
 
 def test_attachment_without_content_is_rejected() -> None:
@@ -159,20 +166,22 @@ EVIL = "x\r\nBcc: evil@example.net"
 HIDDEN = "=?utf-8?q?x=0D=0ABcc:_evil=40example.net?="
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
+def test_no_value_can_start_another_header() -> None:
+    rows = [
         *({"subject": text} for text in (EVIL, "x\nBcc: y", "x\rBcc: y", "x\0y", HIDDEN)),
         *({"headers": {"X-A": text}} for text in (EVIL, "x\n y", "x\0y", HIDDEN, HIDDEN * 9)),
         {"sender": f"{HIDDEN} <a@example.org>"},
         {"sender": "x\r\nBcc: evil <a@example.org>"},
         {"reply_to": "a@example.org\r\nBcc: evil@example.net"},
         {"uid": "x>\r\nBcc: evil@example.net"},
-    ],
-)
-def test_no_value_can_start_another_header(fields: Any) -> None:
-    with pytest.raises(Rejected):
-        mail_of(**{"body": "Hi", **fields})
+    ]
+    failures = []
+    for fields in rows:
+        try:
+            failures.append((fields, mail_of(**{"body": "Hi", **fields}).content))
+        except Rejected:
+            continue
+    assert not failures
 
 
 def test_encoded_word_in_quotes_is_plain_text() -> None:
@@ -180,16 +189,30 @@ def test_encoded_word_in_quotes_is_plain_text() -> None:
     assert header_names(mail)[:5] == ["From", "To", "Cc", "Date", "Message-ID"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "From", "to", "CC", "Bcc", "Date", "Message-Id", "MIME-Version", "Content-Type",
-        "content-transfer-encoding", "X A", "X:", "", "X\r\nBcc", "Ü",
-    ],
-)  # fmt: skip
-def test_reserved_headers_are_rejected(name: str) -> None:
-    with pytest.raises(Rejected):
-        mail_of(headers={name: "evil@example.net"})
+def test_reserved_headers_are_rejected() -> None:
+    rows = [
+        "From",
+        "to",
+        "CC",
+        "Bcc",
+        "Date",
+        "Message-Id",
+        "MIME-Version",
+        "Content-Type",
+        "content-transfer-encoding",
+        "X A",
+        "X:",
+        "",
+        "X\r\nBcc",
+        "Ü",
+    ]
+    failures = []
+    for name in rows:
+        try:
+            failures.append((name, mail_of(headers={name: "evil@example.net"}).content))
+        except Rejected:
+            continue
+    assert not failures
 
 
 def test_no_header_is_written_twice() -> None:
@@ -245,19 +268,20 @@ def test_any_text_becomes_valid_7_bit_lines(text: str) -> None:
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n", mail.content)
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "address"),
-    [
+def test_mailbox_is_parsed_into_name_and_address() -> None:
+    rows = [
         ("a@example.com", "", "a@example.com"),
         ("Ann Lee <a@example.com>", "Ann Lee", "a@example.com"),
         ('"Lee, Ann \\"A\\"" <a+b@example.com>', 'Lee, Ann "A"', "a+b@example.com"),
         ("<a@example.com>", "", "a@example.com"),
         ("Ännchen <ä@Bücher.example>", "Ännchen", "ä@xn--bcher-kva.example"),
-    ],
-)
-def test_mailbox_is_parsed_into_name_and_address(text: str, name: str, address: str) -> None:
-    found = parse_mailbox(text)
-    assert (found.display_name, found.addr_spec) == (name, address)
+    ]
+    failures = []
+    for text, name, address in rows:
+        mailbox = parse_mailbox(text)
+        if (mailbox.display_name, mailbox.addr_spec) != (name, address):
+            failures.append((text, mailbox))
+    assert not failures
 
 
 # --- raw MIME
@@ -301,9 +325,8 @@ def test_raw_mail_gets_missing_headers_and_loses_bcc() -> None:
     assert mail.message_id == "<018f-1@example.org>"
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [
+def test_invalid_raw_mail_is_rejected() -> None:
+    rows = [
         {"mime": "no headers\n\nHi"},
         {"mime": "From: a@example.org\n"},
         {"mime": ""},
@@ -315,11 +338,14 @@ def test_raw_mail_gets_missing_headers_and_loses_bcc() -> None:
         {"template": 1},
         [],
         "From: a@example.org\n\nHi",
-    ],
-)
-def test_invalid_raw_mail_is_rejected(payload: Any) -> None:
-    with pytest.raises(Rejected):
-        mail_of(payload=payload)
+    ]
+    failures = []
+    for payload in rows:
+        try:
+            failures.append((payload, mail_of(payload=payload).content))
+        except Rejected:
+            continue
+    assert not failures
 
 
 def test_raw_mail_excludes_attachments() -> None:

@@ -10,20 +10,21 @@ from connectors.toolkit.http import Response
 from connectors.toolkit.tokens import Token, with_token
 
 
-@pytest.mark.parametrize(
-    ("lifetime_seconds", "used_seconds"),
-    [(100_000, 3300), (3600, 3240), (1200, 1080), (300, 240), (120, 60), (60, 30), (2, 1)],
-)
-def test_token_is_renewed_before_it_expires(
-    source, clock, endpoint, lifetime_seconds, used_seconds
-):
-    endpoint.lifetime_seconds = lifetime_seconds
-
-    assert source.get() == "t1"
-    clock.seconds += used_seconds - 0.5
-    assert source.get() == "t1"
-    clock.seconds += 0.5
-    assert source.get() == "t2"
+def test_token_is_renewed_before_it_expires(make_source, clock, endpoint) -> None:
+    rows = [(100_000, 3300), (3600, 3240), (1200, 1080), (300, 240), (120, 60), (60, 30), (2, 1)]
+    failures = []
+    for lifetime_seconds, used_seconds in rows:
+        endpoint.lifetime_seconds = lifetime_seconds
+        endpoint.fetches = 0
+        source = make_source(name=str(lifetime_seconds))
+        found = [source.get()]
+        clock.seconds += used_seconds - 0.5
+        found.append(source.get())
+        clock.seconds += 0.5
+        found.append(source.get())
+        if found != ["t1", "t1", "t2"]:
+            failures.append((lifetime_seconds, found))
+    assert not failures
 
 
 def test_lifetime_starts_when_the_token_was_requested(source, clock, endpoint):
@@ -129,22 +130,23 @@ def test_token_that_cannot_be_renewed_is_used_until_it_expires(
     assert f"token renewal failed, the old token is still valid: {failure.code}" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("failure", "outcome"),
-    [
+def test_failed_token_fetch_is_not_the_fault_of_the_message(source, endpoint, clock) -> None:
+    rows = [
         (Unavailable("503", "d"), Unavailable),
         (Misconfigured("invalid_client", "d"), Misconfigured),
         (Uncertain("timed_out", "d"), Unavailable),
         (Rejected("404", "d"), Misconfigured),
-    ],
-)
-def test_failed_token_fetch_is_not_the_fault_of_the_message(source, endpoint, failure, outcome):
-    endpoint.failure = failure
-
-    with pytest.raises(outcome) as raised:
-        source.get()
-
-    assert (raised.value.code, raised.value.detail) == (failure.code, failure.detail)
+    ]
+    failures = []
+    for failure, outcome in rows:
+        endpoint.failure = failure
+        with pytest.raises(SendError) as raised:
+            source.get()
+        clock.seconds += 1
+        error = raised.value
+        if (type(error), error.code, error.detail) != (outcome, failure.code, failure.detail):
+            failures.append((failure, error))
+    assert not failures
 
 
 def test_only_the_rejected_token_is_dropped(source, store, endpoint):
@@ -190,24 +192,33 @@ def test_tokens_are_not_logged(source, clock, endpoint, caplog):
     assert "t1" not in repr(Token("t1", timedelta(1)))
 
 
-@pytest.mark.parametrize(
-    ("statuses", "tokens_used", "status"),
-    [
+class RejectingProvider:
+    """Responds with the given statuses and records the tokens."""
+
+    def __init__(self, statuses: list[int]) -> None:
+        self.statuses = iter(statuses)
+        self.tokens: list[str] = []
+
+    def send(self, token: str) -> Response:
+        self.tokens.append(token)
+        return Response(next(self.statuses), {})
+
+
+def test_request_is_repeated_once_with_a_new_token(make_source, endpoint) -> None:
+    rows = [
         ([200], ["t1"], 200),
         ([503], ["t1"], 503),
         ([401, 200], ["t1", "t2"], 200),
         ([401, 401], ["t1", "t2"], 401),
-    ],
-)
-def test_request_is_repeated_once_with_a_new_token(source, statuses, tokens_used, status):
-    replies, used = iter(statuses), []
-
-    def send(token: str) -> Response:
-        used.append(token)
-        return Response(next(replies), {})
-
-    assert with_token(source, send).status == status
-    assert used == tokens_used
+    ]
+    failures = []
+    for statuses, tokens_used, status in rows:
+        provider = RejectingProvider(statuses)
+        endpoint.fetches = 0
+        found = with_token(make_source(name=str(statuses)), provider.send).status
+        if (provider.tokens, found) != (tokens_used, status):
+            failures.append((statuses, provider.tokens, found))
+    assert not failures
 
 
 def test_connector_decides_what_a_rejected_token_looks_like(source):
