@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """An invalid field.
+    """An invalid field, and the reason without the invalid value.
 
-    Args:
-        field: Its path, such as `to` or `attachments[0].content`; empty for the whole input.
-        reason: What is wrong and what is allowed, without the invalid value.
+    `field` is a path such as `to` or `attachments[0].content`, and empty for the whole input.
     """
 
     field: str

@@ -54,7 +54,9 @@ PROBLEMS = {
 
 def describe(sections: Iterable[Section]) -> dict[str, Any]:
     """Return the OpenAPI document for `sections`."""
-    served = [(section.name, *one) for section in sections for one in section.operations]
+    served = [
+        (section.name.replace("_", " "), *one) for section in sections for one in section.operations
+    ]
     types = _Types([operation for _, operation, _ in served])
     paths: dict[str, dict[str, Any]] = {}
     for tag, operation, view in served:
@@ -96,6 +98,9 @@ class _Types:
         schemas, described = TypeAdapter.json_schemas(inputs, ref_template=REF)
         self._schemas: dict[tuple[str, Any], Any] = {**schemas}
         self.definitions: dict[str, Any] = described.get("$defs", {})
+        for definition in self.definitions.values():
+            if "description" in definition:
+                definition["description"] = _unwrap(definition["description"])
 
     def schema(self, named: Any, mode: str) -> dict[str, Any]:
         """Return the schema of a type: a reference if the type has a name."""
@@ -124,14 +129,14 @@ def _operation(tag: str, operation: Operation, view: View, types: _Types) -> dic
     if not operation.public:
         entry["security"] = [{name: []} for name in SECURITY]
         scope = f"Requires the scope `{operation.scope}`."
-        description += f"\n\n{scope if operation.scope else 'Requires a token of any scope.'}"
+        description += f"\n\n{scope if operation.scope else 'Requires a token with any scope.'}"
     if operation.body is not None:
         entry["requestBody"] = {
             "required": operation.body_required,
             "content": {JSON: {"schema": types.schema(operation.body, "validation")}},
         }
     if description.strip():
-        entry["description"] = description.strip()
+        entry["description"] = _unwrap(description.strip())
     return entry
 
 
@@ -148,6 +153,11 @@ def _responses(operation: Operation, types: _Types) -> dict[str, Any]:
     for status in operation.all_problems():
         found[str(status.value)] = {"description": PROBLEMS[status], "content": problem}
     return found
+
+
+def _unwrap(text: str) -> str:
+    """Join the lines of each paragraph."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
 def _path(rule: str) -> str:

@@ -38,8 +38,7 @@ class Problem(BaseModel):
     request_id: str = Field(description="Also in the header `X-Request-ID` and in the log.")
     errors: list[FieldError] = Field(
         default=[],
-        description="The invalid fields. `field` is a path such as `to` or"
-        " `attachments[0].content`, and empty for the whole body.",
+        description="The invalid fields.",
     )
     rejected: list[Rejection] = Field(
         default=[], description="The errors of each message, if a whole list was rejected."

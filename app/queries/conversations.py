@@ -52,7 +52,7 @@ class TranscriptQuery(Paged):
     """The messages of a conversation to return."""
 
     order: Literal["oldest", "newest"] = Field(
-        "oldest", description="Which message comes first. Chat windows use `newest`."
+        "oldest", description="Which message comes first. A chat window would use `newest`."
     )
 
 

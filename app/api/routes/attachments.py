@@ -27,7 +27,7 @@ section = Section("attachments")
 def get_attachment(message_id: int, attachment_id: int) -> Response:
     """Download an attachment of a message.
 
-    404 also for an attachment that is stored as a link: download it from its `url`.
+    Only for attachments with content. Download a link from its `url`.
     """
     with db.autocommit() as connection:
         attachment = connection.execute(

@@ -99,11 +99,12 @@ def list_conversation_messages(
     )
 )
 def reply(conversation_id: int, body: ReplyRequest) -> Response:
-    """Submit a message in a conversation. Only its content is required.
+    """Reply in a conversation.
 
-    By default it goes to whoever wrote last, from the address that they wrote to, through the
-    agent that received their message. You can set any of these fields, as long as the message
-    stays in the conversation. 409 means that there is nobody to reply to.
+    Only the content of the message is required. By default it goes to whoever wrote last, from the
+    address that they wrote to, through the agent that received their message. You can set any of
+    these fields, as long as the message stays in the conversation. 409 means that there is nobody
+    to reply to.
     """
     client = security.client().name
     with db.transaction() as connection, idempotent(connection, client) as exchange:
@@ -129,7 +130,7 @@ def reply(conversation_id: int, body: ReplyRequest) -> Response:
 def mark_read(conversation_id: int, body: ReadRequest | None) -> ConversationView:
     """Mark the messages of a conversation as read.
 
-    Messages that were marked as read stay so.
+    This cannot be undone.
     """
     with db.autocommit() as connection:
         conversations.mark_read(connection, conversation_id, (body or ReadRequest()).up_to)

@@ -67,7 +67,8 @@ class InboundSmsRequest(InboundRequest):
     provider_message_id: ProviderId | None = Field(
         None,
         validation_alias=AliasChoices("provider_message_id", "messaging_provider_id"),
-        description="Identifies repeats of the message. Also accepted as `messaging_provider_id`.",
+        description="Identifies the message if it is repeated."
+        " Also accepted as `messaging_provider_id`.",
     )
 
 
@@ -77,7 +78,7 @@ class InboundEmailRequest(InboundRequest):
     provider_message_id: ProviderId | None = Field(
         None,
         validation_alias=AliasChoices("provider_message_id", "xillio_id"),
-        description="Identifies repeats of the message. Also accepted as `xillio_id`.",
+        description="Identifies the message if it is repeated. Also accepted as `xillio_id`.",
     )
 
 

@@ -170,8 +170,8 @@ def cancel_message(message_id: int) -> Changed:
 def replay_message(message_id: int) -> Changed:
     """Replay a message: send it again.
 
-    The message is due at once, and its count of attempts restarts at 0. 409 means that it has not
-    finished, or that it was sent and may still be delivered.
+    The message is due at once, and its attempts are counted from 0 again. 409 means that it has
+    not finished, or that it was sent and may still be delivered.
     """
     return _change(replay, message_id)
 

@@ -82,7 +82,10 @@ def toggle_scheduler() -> SchedulerView:
     Operation("POST", "/api/scheduler/run-now", {HTTPStatus.OK: SchedulerView}, scope="operate")
 )
 def run_scan() -> SchedulerView:
-    """Scan for due messages now. Nothing is sent while the scheduler is paused."""
+    """Scan for due messages now.
+
+    Nothing is sent while the scheduler is paused.
+    """
     with db.transaction() as connection:
         pause.notify(connection)
         return _view(connection)
