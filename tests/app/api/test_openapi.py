@@ -28,7 +28,7 @@ BEYOND_THE_SCHEMA = {
 }
 
 config = SchemathesisConfig()
-config.projects.default.generation.update(max_examples=4, deterministic=True)
+config.projects.default.generation.update(max_examples=3, deterministic=True)
 config.projects.default.checks.positive_data_acceptance.expected_statuses.append("422")
 schema = schemathesis.openapi.from_dict(openapi.describe(SECTIONS), config=config)
 
