@@ -22,6 +22,10 @@ def test_path_selects_values_in_order() -> None:
     assert not failures
 
 
+def test_valid_path_is_accepted() -> None:
+    assert TypeAdapter(JsonPath).validate_python("$.a.b[0]") == "$.a.b[0]"
+
+
 def test_document_nested_too_deeply_selects_nothing() -> None:
     document: Any = 1
     for _ in range(5000):
