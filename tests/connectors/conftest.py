@@ -1,4 +1,4 @@
-"""A provider on loopback that answers, or misbehaves, as a test tells it to."""
+"""A provider on loopback that responds or misbehaves as a test requires."""
 
 import socket
 import ssl
@@ -28,8 +28,9 @@ class Received:
 
 @dataclass
 class Provider:
-    """What the server was sent, and what it does next: one of the methods below, which stays in
-    force for every further request.
+    """A server, its requests so far, and its behaviour.
+
+    Each of the methods below changes the behaviour for all further requests.
     """
 
     port: int
@@ -47,13 +48,13 @@ class Provider:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        """A complete reply; `_` in the name of a header stands for `-`."""
+        """Send a complete response; `_` in the name of a header stands for `-`."""
         lines = [f"HTTP/1.1 {status} Any", f"Content-Length: {len(body)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
     def send(self, data: bytes, *, then_close: bool = False) -> None:
-        """Just these bytes."""
+        """Send only these bytes."""
 
         def behave(handler: "_Handler") -> None:
             handler.wfile.write(data)
@@ -62,13 +63,11 @@ class Provider:
         self.behave = behave
 
     def hang(self) -> None:
-        """No answer until the test is over."""
+        """Send nothing until the test ends."""
         self.behave = lambda _: self.stopping.wait()
 
     def trickle(self, head: bytes, byte: bytes, tail: bytes) -> None:
-        """`head`, then one `byte` every 20 ms for ten seconds, then `tail`: in the end a
-        complete reply, for whoever waits that long.
-        """
+        """Send `head`, then one `byte` every 20 ms for ten seconds, then `tail`."""
 
         def behave(handler: "_Handler") -> None:
             handler.wfile.write(head)
@@ -119,12 +118,12 @@ class _Server(ThreadingHTTPServer):
         return accepted
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has hung up is what many tests here are about."""
+        """Ignore clients that have closed the connection, which many tests require."""
 
 
 @pytest.fixture
 def start_provider() -> Iterator[Callable[..., Provider]]:
-    """Starts providers, with TLS where given a context."""
+    """Start providers, with TLS if a context is given."""
     running: list[tuple[_Server, Provider, threading.Thread]] = []
 
     def start(tls: ssl.SSLContext | None = None) -> Provider:
@@ -167,7 +166,7 @@ def make_message() -> Callable[..., OutboundMessage]:
 
 @pytest.fixture
 def tight_limits() -> dict[str, Any]:
-    """Limits that a test can wait for, and leave to call it on loopback."""
+    """Timeouts short enough to wait for, and permission to connect to loopback."""
     return {
         "connect_timeout_seconds": 0.2,
         "read_timeout_seconds": 0.2,

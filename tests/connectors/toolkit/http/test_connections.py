@@ -31,7 +31,7 @@ def test_connection_is_reused(client, provider):
 
 def _idle_socket(client: HttpClient) -> socket.socket:
     pools = client._adapter.poolmanager.pools
-    [pool] = [pools[key] for key in pools.keys()]  # noqa: SIM118 - it refuses to be iterated
+    [pool] = [pools[key] for key in pools.keys()]  # noqa: SIM118 - it cannot be iterated
     idle = pool.pool.queue[-1].sock
     idle.settimeout(10)
     return idle

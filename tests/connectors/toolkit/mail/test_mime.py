@@ -238,7 +238,7 @@ def test_long_word_stays_readable() -> None:
     st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=90),
 )
 def test_any_subject_and_name_survive_encoding(word: str, rest: str) -> None:
-    # What already looks encoded is decoded on its way, by design of RFC 2047.
+    # Text that already looks encoded is decoded by the recipient (RFC 2047).
     subject = f"{word} {' '.join(rest.split())}".strip().replace("=?", "")
     name = re.sub(r"([\\\"])", r"\\\1", subject)
     mail = mail_of(sender=f'"{name}" <shop@example.org>', subject=subject)
@@ -254,7 +254,7 @@ def test_folding_loses_no_space() -> None:
     text = "þõJ पन्ह पन्ह त्र र्च कृकृ ड्ड न्हृे إلا بسم الله"
     mail = mail_of(sender=f"{text} <shop@example.org>", subject=text)
     assert parsed(mail)["Subject"] == text
-    # The standard library's own reader adds spaces within an encoded display name.
+    # The standard library's parser adds spaces within an encoded display name.
     [name] = re.findall(r"^From: (.*?) <", mail.content.decode(), re.DOTALL | re.MULTILINE)
     assert str(make_header(decode_header(name))) == text
 

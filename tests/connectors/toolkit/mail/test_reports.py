@@ -130,7 +130,7 @@ def test_message_is_identified_by_any_of_its_ids() -> None:
         (report(returned=RETURNED.format("<own@shop.example>")), None, "<own@shop.example>"),
         (report(headers=f"In-Reply-To: {OURS}\n"), UID, None),
         (report(headers=f"References: <a@x> {OURS}\n"), UID, None),
-        # The return path is nearer to us than what others may have rewritten.
+        # The return path is more reliable than headers that others may have rewritten.
         (
             report(to=f"bounces+{UID}@shop.example", returned=RETURNED.format(f"<{OTHER}@ses>")),
             UID,
@@ -141,7 +141,7 @@ def test_message_is_identified_by_any_of_its_ids() -> None:
             UID,
             None,
         ),
-        # An id that has a uid in it is not ours, as those of Amazon SES are not.
+        # An id that merely contains a uid is not ours: those of Amazon SES do.
         (report(returned=RETURNED.format(f"<01-{UID}-0@ses>")), None, f"<01-{UID}-0@ses>"),
     ]
     failures = []

@@ -1,4 +1,4 @@
-"""A token source whose clock, endpoint and store are in the hands of the test."""
+"""A token source with a clock, an endpoint and a store that the test controls."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ SECRET = b"s3cret-of-ours"
 
 @dataclass
 class Clock:
-    """Stands still but for what a test adds; tells which threads have looked at it."""
+    """A clock that only the test advances. It records which threads have read it."""
 
     seconds: float = 1000.0
     seen_by: dict[str, threading.Event] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Clock:
 
 @dataclass
 class Endpoint:
-    """Gives out t1, t2 …, or fails."""
+    """Returns the tokens t1, t2 and so on, or fails."""
 
     lifetime_seconds: float = 3600
     fetches: int = 0
@@ -69,7 +69,7 @@ def endpoint() -> Endpoint:
 def make_source(
     clock: Clock, store: ProcessStore, endpoint: Endpoint
 ) -> Callable[..., TokenSource]:
-    """Sources of one identity: each stands for a process of its own."""
+    """Create sources of one identity, each like one in another process."""
 
     def make(name: str = "client at endpoint", secret: bytes = SECRET) -> TokenSource:
         return TokenSource(name, secret, endpoint, timedelta(seconds=10))

@@ -108,9 +108,9 @@ def test_unreachable_store_does_not_stop_sends_and_is_logged_once(
     assert source.get() == source.get() == "t1"
     clock.seconds += 3300
     assert source.get() == "t2"
-    told = [record.getMessage() for record in caplog.records]
-    assert told == ["tokens are not shared: the token store is unavailable: ConnectionError"] * (
-        2 if operation == "write" else 1  # each reading before it shows that the store is back
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged == ["tokens are not shared: the token store is unavailable: ConnectionError"] * (
+        2 if operation == "write" else 1  # each read before it succeeds
     )
 
     store.broken.clear()

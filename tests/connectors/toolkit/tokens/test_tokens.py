@@ -45,7 +45,7 @@ def test_concurrent_threads_fetch_one_token(source, clock, endpoint):
         for n in range(20)
     ]
     clock.seen_by = {thread.name: threading.Event() for thread in threads}
-    # All have asked before the first is answered.
+    # All threads ask before the endpoint responds.
     endpoint.before = lambda: [asked.wait(60) for asked in clock.seen_by.values()]
 
     for thread in threads:
