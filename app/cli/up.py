@@ -13,6 +13,6 @@ def up() -> None:
     """Run Postroom and its servers on this machine until Ctrl-C.
 
     It brings its own PostgreSQL and Valkey, unless DATABASE_URL and REDIS_URL name others, and
-    simulated providers. Messages and the first API token are kept in POSTROOM_VAR.
+    simulated providers. Messages and the first API token are stored in POSTROOM_VAR.
     """
     sys.exit(run(settings()))

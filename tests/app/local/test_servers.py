@@ -140,10 +140,10 @@ def test_valkey_requires_the_password(valkey: ValkeyServer) -> None:
 def test_valkey_keeps_its_keys_when_restarted(valkey: ValkeyServer) -> None:
     url = valkey.url
     with redis.Redis.from_url(url) as client:
-        client.set("kept", "7")
+        client.set("stored", "7")
     valkey.restart()
     with redis.Redis.from_url(valkey.url) as client:
-        assert client.get("kept") == b"7"
+        assert client.get("stored") == b"7"
     assert valkey.url == url
 
 
