@@ -9,6 +9,8 @@ from email_validator import ValidatedEmail, validate_email
 from connectors.toolkit.mail.addresses import parse_mailbox
 
 PHONE_CHANNELS = frozenset({"sms", "mms"})
+LINK_SCHEMES = frozenset({"tel", "sms", "smsto", "mms", "mmsto"})
+"""Schemes of links to a phone number. Behind them the number is the same address."""
 MAX_SHORT_CODE_DIGITS = 8
 TO_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
@@ -71,8 +73,8 @@ def normalise(channel: str, value: str, region: str | None = None) -> str:
     """Return a recipient in the form in which it is stored.
 
     E-mail addresses and phone numbers are normalised; a phone number also behind the scheme of
-    another network that uses an SMS provider (`whatsapp:+49…`). All other addresses, such as
-    device tokens and paths, are stored as they are.
+    another network that uses an SMS provider (`whatsapp:+49…`), and without the scheme of a link
+    (`tel:+49…`). All other addresses, such as device tokens and paths, are stored as they are.
 
     Raises:
         ValueError: the value is not an address of this channel.
@@ -81,8 +83,8 @@ def normalise(channel: str, value: str, region: str | None = None) -> str:
     if channel == "email":
         return mailbox(value)
     if channel in PHONE_CHANNELS:
-        scheme, colon, number = value.rpartition(":")
-        return f"{scheme}{colon}{phone(number, region)}"
+        scheme, number = _split_phone(value)
+        return f"{scheme}{phone(number, region)}"
     return value
 
 
@@ -95,12 +97,23 @@ def normalise_sender(channel: str, value: str, region: str | None = None) -> str
         ValueError: the value is not a sender of this channel.
     """
     if channel in PHONE_CHANNELS:
-        number = value.rpartition(":")[2]
+        _, number = _split_phone(value)
         is_short_code = number.isdecimal() and len(number) <= MAX_SHORT_CODE_DIGITS
         if is_short_code or any(character.isalpha() for character in number):
             check_line(value)
             return value
     return normalise(channel, value, region)
+
+
+def _split_phone(value: str) -> tuple[str, str]:
+    """Return the scheme of another network in lower case, with its colon, and the number."""
+    schemes, _, number = value.rpartition(":")
+    networks = [
+        scheme
+        for scheme in schemes.lower().replace(" ", "").split(":")
+        if scheme and scheme not in LINK_SCHEMES
+    ]
+    return "".join(f"{scheme}:" for scheme in networks), number
 
 
 def family(channel: str) -> str:
@@ -115,7 +128,8 @@ def key(channel: str, value: str) -> str:
     """Return the form in which normalised addresses are compared.
 
     For e-mail that is the bare address with its ASCII letters in lower case. The SQL function
-    `address_key` returns the same; beyond ASCII, PostgreSQL and Python differ in lower case.
+    `address_key` returns the same; beyond ASCII, PostgreSQL and Python differ in lower case. It
+    also leaves out the scheme of a link to a phone number, which older rows may have.
 
     Raises:
         ValueError: the value is not an e-mail address.

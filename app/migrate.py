@@ -1,5 +1,6 @@
 """Migrate the database to another revision."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from migrations import newest_revision
 
 LOCK_KEY = 0x706F7374  # "post": serialises migrations; nothing else in this database uses it
 LOCK_TIMEOUT = "10s"
+LOCK_POLL_SECONDS = 0.2
 
 
 class NewerDatabaseError(Exception):
@@ -66,7 +68,11 @@ def _migrating() -> Iterator[Config]:
     with engine().connect() as connection:
         config.attributes["connection"] = connection
         connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+        # A statement that waited would block CREATE INDEX CONCURRENTLY of the migration before.
+        try_lock = text("SELECT pg_try_advisory_lock(:key)")
+        while not connection.execute(try_lock, {"key": LOCK_KEY}).scalar_one():
+            connection.commit()
+            time.sleep(LOCK_POLL_SECONDS)
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
         try:

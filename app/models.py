@@ -34,7 +34,10 @@ from connectors.base import Channel
 
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 PRIORITIES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
-SuppressionReason = Literal["hard_bounce", "complaint", "opt_out", "dead_address", "manual"]
+SuppressionReason = Literal[
+    "opt_out", "complaint", "hard_bounce", "dead_address", "manual", "soft_bounce"
+]
+"""The strongest first: it is shown where an address is suppressed for several reasons."""
 
 TIMESTAMPS = (
     "created_at",
@@ -296,12 +299,15 @@ class MessageEvent(Base):
 
 
 class Suppression(Base):
-    """A suppressed address; see `app.suppression`."""
+    """A reason why an address is suppressed; see `app.suppression`."""
 
     __tablename__ = "suppressions"
     __table_args__ = (
-        UniqueConstraint("channel_family", "address"),
         CheckConstraint(_one_of("reason", get_args(SuppressionReason)), name="reason"),
+        Index("suppressions_entry", "channel_family", "address", "reason", unique=True),
+        Index(
+            "suppressions_expiring", "expires_at", postgresql_where=text("expires_at IS NOT NULL")
+        ),
         Index(
             "suppressions_message", "message_id", postgresql_where=text("message_id IS NOT NULL")
         ),
@@ -315,6 +321,24 @@ class Suppression(Base):
     agent: Mapped[str | None]
     message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"))
     created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+
+
+class SoftBounce(Base):
+    """A message that an address could not receive for the time being; see `app.soft_bounces`."""
+
+    __tablename__ = "soft_bounces"
+    __table_args__ = (
+        UniqueConstraint("message_id", "address"),
+        Index("soft_bounces_address", "channel_family", "address"),
+        Index("soft_bounces_created", "created_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    channel_family: Mapped[str]
+    address: Mapped[str]
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -341,6 +365,9 @@ class Receipt(Base):
     code: Mapped[str | None]
     detail: Mapped[str | None]
     payload: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    origin: Mapped[str] = mapped_column(
+        server_default="verified", doc="as in `connectors.base.Receipt`"
+    )
     pending: Mapped[bool] = mapped_column(
         server_default=text("true"), doc="whether it waits for its message"
     )

@@ -151,6 +151,15 @@ class Settings(BaseSettings):
         description="Languages of the keywords STOP, START and HELP: `de`, `en`, `es`, `fr`, `it`,"
         " `pt`, `ru`.",
     )
+    soft_bounce_limit: NonNegativeInt = Field(
+        5,
+        description="Messages that an address may soft-bounce (full mailbox, unreachable server)"
+        " within `POSTROOM_SOFT_BOUNCE_DAYS` before it is suppressed for a time; 0 for never.",
+    )
+    soft_bounce_days: PositiveInt = Field(14, description="Days in which soft bounces count.")
+    soft_bounce_suppression_days: PositiveInt = Field(
+        14, description="Days until a suppression for soft bounces expires."
+    )
     poll_seconds: PositiveFloat = Field(
         15.0, description="Seconds between rounds of polling providers that send no receipts."
     )

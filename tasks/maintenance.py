@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from celery import shared_task
 
+from app import soft_bounces, suppression
 from app.agents import agents
 from app.db import transaction
 from app.outbox.expire import expire
@@ -24,6 +25,9 @@ def maintenance() -> None:
         match_all(connection)
     with transaction() as connection:
         purge_idempotency_keys(connection)
+    with transaction() as connection:
+        suppression.purge(connection)
+        soft_bounces.purge(connection)
     if settings().retention_days:
         retention = timedelta(days=settings().retention_days)
         with transaction() as connection:

@@ -16,7 +16,18 @@ from app.submission.suppressions import SuppressionRequest, suppress
 from app.suppression import Reason
 from connectors.base import Channel
 
-COLUMNS = ("id", "channel", "address", "reason", "detail", "agent", "message", "by", "since")
+COLUMNS = (
+    "id",
+    "channel",
+    "address",
+    "reason",
+    "detail",
+    "agent",
+    "message",
+    "by",
+    "since",
+    "until",
+)
 PAGE_SIZE = 200
 
 channel_choice = click.Choice(get_args(Channel))
@@ -58,6 +69,7 @@ def list_suppressions(*, as_json: bool, **filters: str | None) -> None:
             entry.message_id,
             entry.created_by,
             format_time(entry.created_at),
+            format_time(entry.expires_at),
         )
         for entry in found
     )
@@ -101,9 +113,14 @@ def remove(*, entry_id: int, as_json: bool) -> None:
     """Remove the suppression ID, as shown by `list`."""
     with autocommit() as connection:
         entry = suppression.remove(connection, entry_id)
-    if entry is None:
-        raise NothingToDoError(f"suppression {entry_id}: not found")
+        if entry is None:
+            raise NothingToDoError(f"suppression {entry_id}: not found")
+        key = (entry.channel_family, entry.address)
+        other = suppression.find(connection, [key]).get(key)
     if as_json:
         print_json(asdict(entry))
     else:
-        click.echo(f"Removed suppression {entry.id}: {entry.address} can receive messages again.")
+        consequence = (
+            f"{entry.address} can receive messages again." if other is None else str(other)
+        )
+        click.echo(f"Removed suppression {entry.id}: {consequence}")

@@ -83,6 +83,4 @@ def apply_keyword(
             by="recipient",
         )
     elif keyword == "start":
-        entry = suppression.find(connection, [sender]).get(sender)
-        if entry is not None and entry.reason == "opt_out":
-            suppression.remove(connection, entry.id)
+        suppression.remove_reason(connection, sender, "opt_out")

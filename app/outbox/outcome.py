@@ -76,7 +76,9 @@ def failed(error: base.SendError, agent: Agent, attempt: int) -> Outcome:
                 result="rejected",
                 code=error.code,
                 detail=error.detail,
-                reason=f"{error}; recipient suppressed" if suppress else str(error),
+                reason=f"{error}; recipient suppressed"
+                if suppress not in {None, "soft_bounce"}
+                else str(error),
                 suppress=suppress,
             )
         case base.Uncertain() if agent.on_uncertain == "hold":
@@ -116,6 +118,7 @@ def _retry(error: base.SendError, agent: Agent, attempt: int) -> Outcome:
             reason=f"gave up after {attempt} attempts: {error}",
             refused=refused,
             remaining=remaining,
+            suppress="soft_bounce" if unavailable and unavailable.is_soft_bounce else None,
         )
     wait = agent.retry.wait(attempt)
     if unavailable and unavailable.retry_after is not None:
@@ -134,6 +137,6 @@ def _retry(error: base.SendError, agent: Agent, attempt: int) -> Outcome:
 
 
 def _suppression_reason(suppress: base.Suppress) -> SuppressionReason | None:
-    if suppress == "opt_out":
-        return "opt_out"
-    return "dead_address" if suppress else None
+    if suppress is True:
+        return "dead_address"
+    return suppress or None

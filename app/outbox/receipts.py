@@ -3,7 +3,8 @@
 A receipt stays `pending` while its message is not known by its provider's id yet, or is still
 being sent. The status of a message is worked out from all its receipts each time, so neither
 their order nor their repetition matters. Receipts for a send before a replay, and receipts for
-another recipient of the same mail, are stored but change nothing.
+another recipient of the same mail, are stored but change nothing. Neither do unverified ones for
+a message with several recipients, each of whom could have forged them.
 """
 
 import json
@@ -14,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from app import addresses, suppression
+from app import addresses, soft_bounces, suppression
 from app.db import storable
 from app.models import SuppressionReason
 from connectors.base import Channel, Receipt
@@ -24,10 +25,23 @@ log = logging.getLogger(__name__)
 MATCH_WINDOW = timedelta(hours=1)
 MATCH_BATCH = 1000
 
+# Let a report with the same content count again once it can no longer be a repeat.
+RELEASE_KEY = text("""
+UPDATE receipts SET key = key || ':' || id
+WHERE agent = :agent AND key = :key AND (
+    received_at < now() - CAST(:window AS interval)
+    OR EXISTS (
+        SELECT FROM message_events
+        WHERE message_events.message_id = receipts.message_id AND to_status = 'outbox'
+            AND happened_at > received_at
+    )
+)
+""")
+
 STORE = text("""
 INSERT INTO receipts (
     agent, key, kind, message_id, message_uid, provider_message_id, recipient, code, detail,
-    payload, occurred_at
+    payload, origin, occurred_at
 )
 SELECT :agent, receipt.key, receipt.kind,
     coalesce(
@@ -39,10 +53,10 @@ SELECT :agent, receipt.key, receipt.kind,
          ORDER BY id DESC LIMIT 1)
     ),
     receipt.message_uid, receipt.provider_message_id, receipt.recipient, receipt.code,
-    receipt.detail, coalesce(receipt.payload, '{}'), receipt.occurred_at
+    receipt.detail, coalesce(receipt.payload, '{}'), receipt.origin, receipt.occurred_at
 FROM jsonb_to_recordset(CAST(:receipts AS jsonb)) AS receipt(
     key text, kind text, message_uid uuid, provider_message_id text, recipient text, code text,
-    detail text, payload jsonb, occurred_at timestamptz
+    detail text, payload jsonb, origin text, occurred_at timestamptz
 )
 ON CONFLICT (agent, key) DO NOTHING
 RETURNING key, message_id
@@ -62,6 +76,7 @@ WITH latest AS (
             SELECT max(happened_at) FROM message_events
             WHERE message_events.message_id = messages.id AND to_status = 'outbox'
         )
+        AND (origin <> 'unverified' OR cardinality(cc || bcc) = 0)
         AND (channel <> 'email' OR receipts.recipient IS NULL
             OR address_key('email', receipts.recipient) = address_key('email', messages.recipient))
     ORDER BY messages.id,
@@ -129,6 +144,10 @@ def store(connection: Connection, agent: str, receipts: Sequence[Receipt], chann
 
     `channel` is the channel of receipts whose message is not known.
     """
+    for receipt in receipts:
+        if receipt.repeat_window is not None:
+            window = {"key": storable(receipt.key), "window": receipt.repeat_window}
+            connection.execute(RELEASE_KEY, {"agent": agent, **window})
     values = {"agent": agent, "receipts": json.dumps([_row(receipt) for receipt in receipts])}
     new = {row.key: row.message_id for row in connection.execute(STORE, values)}
     apply(connection, {message_id for message_id in new.values() if message_id is not None})
@@ -159,7 +178,16 @@ def match_all(connection: Connection) -> None:
 
 
 def _row(receipt: Receipt) -> dict[str, object]:
-    names = ("key", "kind", "provider_message_id", "recipient", "code", "detail", "payload")
+    names = (
+        "key",
+        "kind",
+        "provider_message_id",
+        "recipient",
+        "code",
+        "detail",
+        "payload",
+        "origin",
+    )
     return {
         **{name: storable(getattr(receipt, name)) for name in names},
         "message_uid": _uid(receipt.message_uid),
@@ -187,19 +215,42 @@ def _suppress(
     except ValueError:
         log.warning("agent %s reported an invalid address; nothing was suppressed", agent)
         return
-    # Bounces are not signed: they may only suppress recipients of the message that they report on.
-    if (row is not None or receipt.message_uid is not None) and key not in reached:
+    # Anyone can write a bounce: it may only suppress recipients of the message that it reports on.
+    is_unmatched = row is None and receipt.message_uid is None and receipt.origin == "verified"
+    if key not in reached and not is_unmatched:
         log.warning("agent %s reported an address that its message was not sent to", agent)
         return
-    suppression.add(
-        connection,
-        key,
-        reason=_reason(receipt),
-        detail=receipt.code,
-        agent=agent,
-        message_id=message_id,
-        by="postroom",
-    )
+    reason = _reason(receipt)
+    if not _is_certain(receipt, reached):
+        if reason not in {"hard_bounce", "soft_bounce"}:
+            log.warning("agent %s: an unverified %s was only recorded", agent, receipt.kind)
+            return
+        reason = "soft_bounce"
+    if reason != "soft_bounce":
+        suppression.add(
+            connection,
+            key,
+            reason=reason,
+            detail=receipt.code,
+            agent=agent,
+            message_id=message_id,
+            by="postroom",
+        )
+    elif message_id is not None:
+        soft_bounces.record(
+            connection, key, message_id=message_id, agent=agent, detail=receipt.code
+        )
+
+
+def _is_certain(receipt: Receipt, reached: Collection[suppression.Key]) -> bool:
+    """Return whether a report can be trusted to suppress an address at once.
+
+    The only recipient of a message may forge reports, which concern nobody else. A bounce must
+    still have been sent to the message's own return path: ids of messages are quoted in replies.
+    """
+    if receipt.origin == "verified":
+        return True
+    return len(reached) == 1 and (receipt.origin == "addressed" or receipt.kind != "bounced")
 
 
 def _key(channel: Channel, address: str) -> suppression.Key:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from app import soft_bounces
 from app.db import storable
 from app.outbox import receipts
 from app.outbox.claim import Claim
@@ -81,8 +82,8 @@ WITH outcome AS (
     )
     SELECT channel_family(channel), address_key(channel, recipient), suppress, code,
         settled.agent, id, 'postroom'
-    FROM settled JOIN outcome USING (id) WHERE suppress IS NOT NULL
-    ON CONFLICT (channel_family, address) DO NOTHING
+    FROM settled JOIN outcome USING (id) WHERE suppress <> 'soft_bounce'
+    ON CONFLICT (channel_family, address, reason) DO NOTHING
 ), new_polls AS (
     INSERT INTO polls (message_id, agent, due_at)
     SELECT id, settled.agent, now() + CAST(:first_poll AS interval)
@@ -123,7 +124,12 @@ def settle(connection: Connection, attempts: Sequence[Attempt]) -> set[int]:
     for row in rows:
         if row.has_receipts:
             receipts.match(connection, row.id)
-    return {row.id for row in rows}
+    settled = {row.id for row in rows}
+    for attempt in attempts:
+        message_id = attempt.claim.message_id
+        if attempt.outcome.suppress == "soft_bounce" and message_id in settled:
+            soft_bounces.record_recipient(connection, message_id, attempt.outcome.code)
+    return settled
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:

@@ -40,7 +40,9 @@ FROM unnest(CAST(:ids AS bigint[]), CAST(:tokens AS int[])) AS claim(id, token)
 JOIN messages ON messages.id = claim.id AND messages.claim_token = claim.token
     AND status IN ('queued', 'retry') AND lease_until IS NOT NULL
 CROSS JOIN LATERAL (
-    SELECT * FROM find_suppressions(channel, coalesce(remaining, recipient || cc || bcc)) LIMIT 1
+    SELECT * FROM find_suppressions(channel, coalesce(remaining, recipient || cc || bcc))
+    ORDER BY array_position(CAST(:reasons AS text[]), reason)
+    LIMIT 1
 ) AS entry
 """)
 
@@ -113,7 +115,9 @@ def reject_suppressed(connection: Connection, claims: Sequence[Claim]) -> set[in
     No attempt is counted.
     """
     tokens = {claim.message_id: claim for claim in claims}
-    found = connection.execute(FIND_SUPPRESSED, _keys(claims)).all()
+    found = connection.execute(
+        FIND_SUPPRESSED, {**_keys(claims), "reasons": [*suppression.STRENGTH]}
+    ).all()
     for row in found:
         entry = suppression.Entry.of(row)
         reject(connection, tokens[row.suppressed_id], suppression.ERROR_CODE, str(entry))

@@ -24,7 +24,7 @@ class SuppressionQuery(Paged):
 
 
 class SuppressionView(BaseModel):
-    """A suppressed address."""
+    """A suppressed address and one reason for it."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -37,6 +37,7 @@ class SuppressionView(BaseModel):
     message_id: int | None = Field(description="The message that led to the suppression.")
     created_by: str = Field(description="The name of the token, or `postroom`.")
     created_at: datetime
+    expires_at: datetime | None = Field(description="`null` if it does not expire.")
 
 
 class SuppressionPage(BaseModel):

@@ -30,7 +30,12 @@ class ErrorCode:
     def error(self, detail: str = "", retry_after: timedelta | None = None) -> SendError:
         """Return the error to raise, with the provider's text and the wait it asked for, if any."""
         if self.outcome is Unavailable:
-            return Unavailable(self.code, detail, retry_after=retry_after or self.retry_after)
+            return Unavailable(
+                self.code,
+                detail,
+                retry_after=retry_after or self.retry_after,
+                is_soft_bounce=self.suppress == "soft_bounce",
+            )
         if self.outcome is Rejected:
             return Rejected(self.code, detail, suppress=self.suppress)
         return self.outcome(self.code, detail)

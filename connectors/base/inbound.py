@@ -6,7 +6,7 @@ the database: the caller stores what they return.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -33,6 +33,8 @@ ReceiptKind = Literal[
     "unrecognised",
 ]
 
+ReceiptOrigin = Literal["verified", "addressed", "unverified"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
@@ -49,6 +51,11 @@ class Receipt:
         detail: The provider's description.
         suppress: Whether to suppress the recipient, and why.
         payload: The report itself, for the record.
+        origin: Who can have made the report. `verified`: only the provider or the recipient's own
+            mail server. `addressed`: only someone who received the message, since the report was
+            sent to its own return path. `unverified`: anyone who knows an id of the message.
+        repeat_window: If set, the key is derived from the content of the report, and the same
+            content is a new report after this time.
     """
 
     key: str
@@ -61,6 +68,8 @@ class Receipt:
     detail: str | None = None
     suppress: Suppress = False
     payload: Mapping[str, Any] = field(default_factory=dict)
+    origin: ReceiptOrigin = "verified"
+    repeat_window: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +82,8 @@ class Inbound:
             the provider's ids of our messages.
         keyword: Set if the provider itself recognised STOP, START or HELP.
         automatic: Whether no person wrote it.
+        repeat_window: If set, the key is derived from the content of the message, and the same
+            content is a new message after this time.
     """
 
     key: str
@@ -90,6 +101,7 @@ class Inbound:
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     occurred_at: datetime | None = None
+    repeat_window: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

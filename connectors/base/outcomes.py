@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-Suppress = bool | Literal["opt_out"]
-"""Whether to suppress an address: True if it does not exist, `opt_out` if its owner opted out."""
+Suppress = bool | Literal["opt_out", "soft_bounce"]
+"""Whether to suppress an address: True if it does not exist or is disabled, `opt_out` if its owner
+opted out, `soft_bounce` to suppress it for a time after several of them."""
 
 MAX_RETRY_AFTER = timedelta(days=1)
 
@@ -52,7 +53,7 @@ class Unavailable(SendError):
     """A temporary failure. `retry_after` is the wait that the provider asked for.
 
     If some recipients were served, `remaining` are those to retry and `refused` those rejected
-    permanently.
+    permanently. `is_soft_bounce` tells whether the cause is the recipient's mailbox or server.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Unavailable(SendError):
         retry_after: timedelta | None = None,
         remaining: tuple[str, ...] | None = None,
         refused: Mapping[str, str] | None = None,
+        is_soft_bounce: bool = False,
     ) -> None:
         super().__init__(code, detail)
         self.retry_after = retry_after
         self.remaining = remaining
         self.refused = refused or {}
+        self.is_soft_bounce = is_soft_bounce
 
 
 class Rejected(SendError):

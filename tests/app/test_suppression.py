@@ -1,6 +1,7 @@
-"""The suppression list: one entry for each address, found however the address is written."""
+"""The suppression list: an entry for each reason, found however the address is written."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import get_args
 
@@ -35,6 +36,9 @@ def test_python_and_postgresql_agree_on_the_key_of_an_address(connection: Connec
         ("sms", PHONE, ("phone", PHONE)),
         ("mms", PHONE, ("phone", PHONE)),
         ("sms", f"whatsapp:{PHONE}", ("phone", f"whatsapp:{PHONE}")),
+        ("sms", f"WhatsApp:{PHONE}", ("phone", f"whatsapp:{PHONE}")),
+        ("sms", f"tel:{PHONE}", ("phone", PHONE)),
+        ("mms", f"SMSto: tel:{PHONE}", ("phone", PHONE)),
         ("email", "Ann.B@example.com", ("email", "ann.b@example.com")),
         ("email", "Ann <Ann@example.com>", ("email", "ann@example.com")),
         ("email", '"B, \\"<x@y.z>\\"" <B@example.com>', ("email", "b@example.com")),
@@ -51,6 +55,8 @@ def test_python_and_postgresql_agree_on_the_key_of_an_address(connection: Connec
             failures.append((channel, address, keys))
     assert not failures
     assert {channel for channel, *_ in rows} == {*CHANNELS}
+    # Of a row that was stored before links were normalised.
+    assert key_in_sql(connection, "sms", f"TEL:{PHONE}") == ("phone", PHONE)
 
 
 LOCAL_PART = st.text(
@@ -93,9 +99,39 @@ def test_entry_is_found_until_it_is_removed(connection: Connection) -> None:
 
 def test_existing_entry_is_not_changed(connection: Connection) -> None:
     first, _ = add(connection, ("email", "ann@example.com"), "complaint")
-    assert add(connection, ("email", "ann@example.com"), "manual") == (first, False)
+    assert add(connection, ("email", "ann@example.com"), "complaint") == (first, False)
     others: list[Key] = [("http", "ann@example.com"), ("email", "bob@example.com")]
     assert [add(connection, key)[1] for key in others] == [True, True]
+
+
+def test_each_reason_is_an_entry_of_its_own_and_the_strongest_is_shown(
+    connection: Connection,
+) -> None:
+    key = ("phone", PHONE)
+    entries = {reason: add(connection, key, reason)[0] for reason in reversed(get_args(Reason))}
+    assert len({entry.id for entry in entries.values()}) == len(entries)
+    for reason in get_args(Reason):
+        assert suppression.find(connection, [key]) == {key: entries[reason]}
+        suppression.remove(connection, entries[reason].id)
+    assert suppression.find(connection, [key]) == {}
+
+
+def test_expired_entry_is_not_in_force_and_can_be_added_again(connection: Connection) -> None:
+    key = ("phone", PHONE)
+    now = datetime.now(UTC)
+    find = text("SELECT reason FROM find_suppressions('sms', :addresses)")
+    for offset, is_in_force in ((timedelta(hours=-1), False), (timedelta(hours=1), True)):
+        entry, is_new = suppression.add(
+            connection, key, reason="soft_bounce", by="postroom", expires_at=now + offset
+        )
+        assert is_new
+        assert bool(suppression.find(connection, [key])) is is_in_force
+        assert bool(connection.execute(find, {"addresses": [PHONE]}).all()) is is_in_force
+    assert f"Z until {entry.expires_at:%Y-%m-%dT%H:%M:%SZ}: soft_bounce" in str(entry)
+
+    assert suppression.purge(connection) == 0
+    connection.execute(text("UPDATE suppressions SET expires_at = now() - interval '1 second'"))
+    assert suppression.purge(connection) == 1
 
 
 def test_concurrent_additions_create_one_entry(database: str) -> None:

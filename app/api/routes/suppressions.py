@@ -40,8 +40,9 @@ def list_suppressions(query: SuppressionQuery) -> SuppressionPage:
 def add_suppression(body: SuppressionRequest) -> Answer:
     """Add an address to the suppression list.
 
-    New messages to it are rejected, and waiting ones fail. If the address is already on the list,
-    the response is 200 with the existing entry, which is not changed.
+    New messages to it are rejected, and waiting ones fail. An address has one entry for each
+    reason. If it is already on the list for this reason, the response is 200 with the existing
+    entry, which is not changed.
     """
     with db.autocommit() as connection:
         entry, is_new = suppress(connection, body, by=security.client().name)
@@ -58,9 +59,10 @@ def add_suppression(body: SuppressionRequest) -> Answer:
     )
 )
 def remove_suppression(suppression_id: int) -> SuppressionView:
-    """Remove an address from the suppression list.
+    """Remove an entry from the suppression list.
 
-    The response is the removed entry. Messages that failed because of it can then be replayed.
+    The response is the removed entry. The address stays suppressed if it has entries for other
+    reasons. Messages that failed because of the removed entry can then be replayed.
     """
     with db.autocommit() as connection:
         entry = suppression.remove(connection, suppression_id)

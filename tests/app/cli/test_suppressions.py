@@ -104,7 +104,7 @@ def test_exit_codes(postroom: Postroom, database: str) -> None:
 def test_adding_a_suppressed_address_changes_nothing(postroom: Postroom, database: str) -> None:
     words = ("suppressions", "add", PHONE, "--channel", "sms")
     postroom(*words, "--reason", "opt_out")
-    again = postroom(*words)
+    again = postroom(*words, "--reason", "opt_out")
     assert (again.exit_code, again.stdout) == (3, "")
     assert again.stderr.startswith(f"postroom: {PHONE} has been suppressed since ")
     [listed] = json.loads(postroom("suppressions", "list", "--json").stdout)

@@ -67,6 +67,15 @@ def test_start_ends_what_stop_started(connection: Connection) -> None:
     assert not is_suppressed(connection)
 
 
+def test_stop_stays_in_force_when_an_entry_by_hand_is_removed(connection: Connection) -> None:
+    by_hand, _ = suppression.add(connection, SENDER, reason="manual", by="ann")
+    apply(connection, "stop")
+    suppression.remove(connection, by_hand.id)
+    assert is_suppressed(connection)
+    apply(connection, "start")
+    assert not is_suppressed(connection)
+
+
 def test_start_does_not_remove_a_suppression_for_another_reason(connection: Connection) -> None:
     suppression.add(connection, SENDER, reason="hard_bounce", by="test")
     apply(connection, "stop", "start")

@@ -158,7 +158,7 @@ def test_a_start_probes_the_suppression_list_once_for_each_recipient(outbox: Out
         fetch_limit=FETCH_TIMEOUT.total_seconds(),
     )
     [probe] = [step for step in steps(found) if step.get("Relation Name") == "suppressions"]
-    assert probe["Index Name"] == "suppressions_channel_family_address_key"
+    assert probe["Index Name"] == "suppressions_entry"
     assert "address" in probe["Index Cond"]
     assert (probe["Actual Loops"], probe["Actual Rows"]) == (4, 0)
 

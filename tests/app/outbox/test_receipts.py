@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count, permutations
 from typing import Any
 
@@ -339,6 +339,56 @@ def test_a_report_on_an_invented_message_suppresses_no_address(outbox, receive) 
     receive(receipt("bounced", message_uid=str(uuid.uuid4()), recipient="+4915112345678",
                  suppress=True))  # fmt: skip
     assert outbox.execute("SELECT count(*) FROM suppressions").scalar_one() == 0
+
+
+def test_reports_that_a_recipient_may_have_forged_are_not_trusted(outbox, receive) -> None:
+    """Each row: origin of the report, copies of the message, kind; then status and suppression."""
+    table = [
+        ("verified", [], "bounced", "bounced", "hard_bounce"),
+        ("verified", ["bob@example.com"], "bounced", "bounced", "hard_bounce"),
+        ("addressed", [], "bounced", "bounced", "hard_bounce"),
+        ("addressed", ["bob@example.com"], "bounced", "bounced", "soft_bounce"),
+        ("unverified", [], "bounced", "bounced", "soft_bounce"),
+        ("unverified", ["bob@example.com"], "bounced", "sent", "soft_bounce"),
+        ("verified", ["bob@example.com"], "complained", "sent", "complaint"),
+        ("unverified", [], "complained", "sent", "complaint"),
+        ("unverified", ["bob@example.com"], "complained", "sent", None),
+        ("addressed", ["bob@example.com"], "unsubscribed", "sent", None),
+    ]
+    failures = []
+    for origin, copies, kind, status, reason in table:
+        started, claim = outbox.started(channel="email", recipient="ann@example.com", cc=copies)
+        assert outbox.settle(started, claim, SENT)
+        receive(
+            receipt(
+                kind,
+                provider_message_id=None,
+                message_uid=started.message.uid,
+                recipient="ann@example.com",
+                suppress=True,
+                origin=origin,
+            )
+        )
+        soft = outbox.execute("SELECT 'soft_bounce' FROM soft_bounces").scalars().all()
+        reasons = [*outbox.execute("SELECT reason FROM suppressions").scalars(), *soft]
+        found = (outbox.status(started.message.id), reasons)
+        if found != (status, [reason] if reason else []):
+            failures.append((origin, copies, kind, found))
+        outbox.execute("DELETE FROM suppressions")
+        outbox.execute("DELETE FROM soft_bounces")
+    assert not failures
+
+
+def test_same_content_is_a_new_report_after_the_repeat_window_or_a_replay(
+    outbox, send, receive
+) -> None:
+    number = send()
+    report = receipt("failed", key="body", repeat_window=timedelta(hours=1))
+    assert [receive(report), receive(report)] == [1, 0]
+    outbox.execute("UPDATE receipts SET received_at = now() - interval '2 hours'")
+    assert [receive(report), receive(report)] == [1, 0]
+    replay(outbox.connection, [number])
+    assert [receive(report), receive(report)] == [1, 0]
 
 
 def test_the_provider_can_name_the_suppression_reason(outbox, send, receive) -> None:

@@ -358,7 +358,7 @@ def test_a_dead_recipient_is_suppressed_with_its_attempt(outbox: Outbox) -> None
 def test_an_existing_suppression_is_not_replaced(outbox: Outbox) -> None:
     started, token = outbox.started()
     key = ("phone", started.message.recipient)
-    entry, _ = suppression.add(outbox.connection, key, reason="opt_out", by="ann")
+    entry, _ = suppression.add(outbox.connection, key, reason="dead_address", by="ann")
     assert outbox.settle(started, token, DEAD)
     assert [*suppression.find(outbox.connection, {key}).values()] == [entry]
     assert outbox.status(started.message.id) == "failed"

@@ -38,7 +38,7 @@ def test_address_is_suppressed_in_the_form_it_is_compared_in(connection: Connect
         request = parse(SuppressionRequest, {"channel": channel, "address": address})
         entry, is_new = suppress(connection, request, by="ann")
         assert (entry.channel_family, entry.address, is_new) == (family, stored, True)
-    again = parse(SuppressionRequest, {"channel": "mms", "address": PHONE, "reason": "complaint"})
+    again = parse(SuppressionRequest, {"channel": "mms", "address": PHONE})
     entry, is_new = suppress(connection, again, by="bob")
     assert (entry.reason, entry.created_by, is_new) == ("manual", "ann", False)
 

@@ -39,7 +39,7 @@ def test_suppression_is_added_listed_and_removed(client: FlaskClient) -> None:
 
 def test_existing_suppression_is_returned_unchanged(client: FlaskClient) -> None:
     first = _add(client, "sms", PHONE, reason="opt_out")
-    body = {"channel": "mms", "address": PHONE, "reason": "complaint"}
+    body = {"channel": "mms", "address": PHONE, "reason": "opt_out"}
     again = client.post("/api/suppressions", json=body)
     assert (again.status_code, again.get_json()) == (200, first)
 
