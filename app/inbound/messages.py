@@ -40,6 +40,21 @@ LIMIT 1
 """)
 
 
+# Let the same content count again once it can no longer be a repeat. An opt-out counts again as
+# soon as its sender wrote something else: losing it would be worse than storing it twice.
+RELEASE_KEY = text("""
+UPDATE messages SET inbound_key = inbound_key || ':' || id
+WHERE coalesce(agent, '') = coalesce(:agent, '') AND inbound_key = :key AND (
+    created_at < now() - CAST(:window AS interval)
+    OR :is_opt_out AND EXISTS (
+        SELECT FROM messages AS later
+        WHERE later.conversation_id = messages.conversation_id AND later.direction = 'inbound'
+            AND later.sender = messages.sender AND later.id > messages.id
+    )
+)
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A stored inbound message; `is_new` is False for one that had been stored before."""
@@ -62,6 +77,14 @@ def store(
     conversation = _conversation_key(message.channel, recipient, sender)
     conversation_id = conversations.find_or_create(connection, [conversation])[conversation]
     keyword = _keyword(message)
+    if message.repeat_window is not None:
+        values = {
+            "agent": agent,
+            "key": storable(message.key),
+            "window": message.repeat_window,
+            "is_opt_out": keyword == "stop",
+        }
+        connection.execute(RELEASE_KEY, values)
     message_id = connection.execute(
         insert(Message)
         .values(

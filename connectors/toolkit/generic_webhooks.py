@@ -4,12 +4,16 @@ They are signed by Standard Webhooks, or with an HMAC of the body in a header.
 """
 
 import hashlib
+from dataclasses import replace
+from datetime import timedelta
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, PositiveInt, SecretStr, model_validator
 
 from connectors.base import (
     ConnectorSettings,
+    Inbound,
+    Receipt,
     Received,
     UnsignedWebhook,
     UnverifiedWebhook,
@@ -39,6 +43,9 @@ class HmacSignature(ConnectorSettings):
     """The encoding of the signature."""
     prefix: str = ""
     """The text before the signature, such as `sha256=`."""
+    repeat_seconds: PositiveInt = 3600
+    """A webhook with neither an id nor a timestamp is a repeat if the same content arrived within
+    this time. Afterwards it is stored again."""
 
 
 class WebhookSettings(HttpSettings):
@@ -80,7 +87,11 @@ class WebhookConnector(HttpConnector[W], Generic[W]):
         key = _verify(request, self.settings)
         fields = parse_object(request.body)
         read = read_report if request.kind == "status" else read_message
-        return Received([read(fields, key)])
+        item: Inbound | Receipt = read(fields, key)
+        scheme = self.settings.webhook_hmac
+        if scheme is not None and item.key == key and fields.get("timestamp") is None:
+            item = replace(item, repeat_window=timedelta(seconds=scheme.repeat_seconds))
+        return Received([item])
 
 
 def _verify(request: WebhookRequest, settings: WebhookSettings) -> str:

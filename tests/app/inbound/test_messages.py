@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -181,6 +182,34 @@ def test_repeated_stop_is_not_applied_again_after_a_start(store: Store, outbox: 
         "STOP: the sender opted out",
         "START: the sender opted in again",
     ]
+
+
+def test_same_content_is_a_new_message_after_the_repeat_window(
+    store: Store, outbox: Outbox
+) -> None:
+    window = timedelta(hours=1)
+    first = store(body="OK", repeat_window=window)
+    assert not store(body="OK", repeat_window=window).is_new
+    outbox.execute("UPDATE messages SET created_at = now() - interval '2 hours'")
+    again = store(body="OK", repeat_window=window)
+    assert again.is_new
+    assert not store(body="OK", repeat_window=window).is_new
+    assert outbox.execute("SELECT id FROM messages ORDER BY id").scalars().all() == [
+        first.id,
+        again.id,
+    ]
+
+
+def test_stop_without_an_id_is_applied_again_after_a_start(store: Store, outbox: Outbox) -> None:
+    window = timedelta(hours=1)
+    for body in ("STOP", "STOP", "START", "STOP", "STOP"):
+        store(key=body, body=body, repeat_window=window)
+    assert is_suppressed(outbox)
+    bodies = outbox.execute("SELECT body FROM messages ORDER BY id").scalars().all()
+    assert bodies == ["STOP", "START", "STOP"]
+    # A repeat of START must not undo the opt-out that followed it.
+    store(key="START", body="START", repeat_window=window)
+    assert is_suppressed(outbox)
 
 
 def test_languages_of_the_settings_decide_which_words_are_keywords(

@@ -156,7 +156,29 @@ def test_any_other_hmac_is_rejected() -> None:
     assert not failures
 
 
-def test_key_identifies_a_webhook():
+def test_same_content_counts_again_later_unless_it_has_an_id_or_a_timestamp() -> None:
+    connector = make(
+        webhook_secrets=[SHARED], webhook_hmac={"header": "x-signature", "repeat_seconds": 60}
+    )
+    message = {"from": "+18045551234", "to": "+12016661234", "body": "STOP"}
+    report: dict[str, Any] = {"uid": "0190f3c2-7a30-7e52-a0cd-6a3c5d0b2f11", "status": "failed"}
+    table = [
+        ("inbound", message, timedelta(seconds=60)),
+        ("inbound", message | {"id": "m-1"}, None),
+        ("inbound", message | {"timestamp": "2024-11-01T14:00:00Z"}, None),
+        ("status", report, timedelta(seconds=60)),
+        ("status", report | {"timestamp": 1730469600}, None),
+    ]
+    found = []
+    for kind, fields, _ in table:
+        body = json.dumps(fields).encode()
+        signature = hmac.digest(SHARED.encode(), body, "sha256").hex()
+        [item] = connector.receive(call(kind, body, {"x-signature": signature})).items
+        found.append((kind, fields, item.repeat_window))
+    assert found == table
+
+
+def test_key_identifies_a_webhook() -> None:
     connector = make(webhook_secrets=[SHARED], webhook_hmac={"header": "x-signature"})
 
     def key(body: bytes) -> str:
