@@ -17,8 +17,11 @@ import multipart
 
 from connectors.base import Inbound, MalformedWebhook, Receipt, WebhookRequest
 from connectors.toolkit.mail.incoming import read_mail
+from connectors.toolkit.mail.text import decode_text
 
 MAX_PARTS = 1000
+MAX_RECIPIENTS = 100
+"""Each recipient has a copy of the message, and RFC 5321 (4.5.3.1.8) requires no more."""
 
 # Results of SendGrid's own checks, which cannot be derived from the message.
 CHECKS = ("SPF", "dkim", "sender_ip", "spam_score")
@@ -50,11 +53,7 @@ def read_inbound(request: WebhookRequest) -> list[Inbound | Receipt]:
     content = raw.content if raw else _rebuild(fields)
     sender, recipients = _envelope(fields)
     checks = {name: _text(fields, name) for name in CHECKS if name in fields}
-    items = [
-        item
-        for recipient in recipients
-        for item in read_mail(content, envelope_sender=sender, envelope_recipient=recipient)
-    ]
+    items = read_mail(content, envelope_sender=sender, envelope_recipients=recipients)
     return [
         replace(item, metadata={**item.metadata, **checks}) if isinstance(item, Inbound) else item
         for item in items
@@ -90,6 +89,8 @@ def _envelope(fields: Mapping[str, _Field]) -> tuple[str, list[str]]:
         case {"from": str(sender), "to": [*recipients]} if recipients and all(
             isinstance(recipient, str) for recipient in recipients
         ):
+            if len(recipients) > MAX_RECIPIENTS:
+                raise MalformedWebhook(f"the envelope has more than {MAX_RECIPIENTS} recipients")
             return sender, recipients
     raise MalformedWebhook("the envelope with its sender and recipients is missing")
 
@@ -141,12 +142,7 @@ def _text(fields: Mapping[str, _Field], name: str) -> str:
         return ""
     charsets = _json(fields, "charsets")
     charset = charsets.get(name) if isinstance(charsets, dict) else None
-    try:
-        text = fields[name].content.decode(str(charset or "utf-8"), "replace")
-    except (LookupError, UnicodeError):
-        text = fields[name].content.decode(errors="replace")
-    # Some charsets decode to lone surrogates, which cannot be encoded in a message.
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return decode_text(fields[name].content, str(charset or "utf-8"))
 
 
 def _json(fields: Mapping[str, _Field], name: str) -> Any:

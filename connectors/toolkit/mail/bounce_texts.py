@@ -8,10 +8,10 @@ header X-Failed-Recipients.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.parser import HeaderParser
 
+from connectors.toolkit.mail.parser import MimePart, parse_headers
 from connectors.toolkit.mail.parts import read_parts
-from connectors.toolkit.mail.text import MimePart, mailboxes
+from connectors.toolkit.mail.text import mailboxes
 
 _COPY_FOLLOWS = re.compile(r"^---+ .*\n\s*", re.MULTILINE)
 _QMAIL_FAILURE = re.compile(r"<(?P<recipient>[^\n]+)>:\n(?P<reason>.*)", re.DOTALL)
@@ -44,7 +44,7 @@ def read_bounce(mail: MimePart) -> Bounce | None:
             address.addr_spec: reasons.get(address.addr_spec, "")
             for address in mailboxes(mail, "X-Failed-Recipients")
         }
-    return Bounce(failures, HeaderParser().parsestr("".join(copy))) if failures else None
+    return Bounce(failures, parse_headers("".join(copy).encode())) if failures else None
 
 
 def _qmail_failures(report: str) -> dict[str, str]:

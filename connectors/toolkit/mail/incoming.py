@@ -1,15 +1,12 @@
-"""Read inbound e-mail: messages, bounces, complaints and automatic replies.
-
-It uses the standard library's parser with its older policy, which accepts malformed headers and
-takes linear time.
-"""
+"""Read inbound e-mail: messages, bounces, complaints and automatic replies."""
 
 import hashlib
-from email import message_from_bytes
+from collections.abc import Sequence
+from dataclasses import replace
 from email.errors import MessageError
-from email.policy import Compat32
 
 from connectors.base import Attachment, Inbound, Receipt
+from connectors.toolkit.mail.parser import MailLimitError, MimePart, parse_mail
 from connectors.toolkit.mail.parts import read_parts
 from connectors.toolkit.mail.reports import (
     in_reply_to_ids,
@@ -17,7 +14,7 @@ from connectors.toolkit.mail.reports import (
     read_reports,
     uid_in_address,
 )
-from connectors.toolkit.mail.text import MimePart, header, mailboxes, parse_date, raw_headers
+from connectors.toolkit.mail.text import header, mailboxes, parse_date, raw_headers
 
 HEADERS = (
     "From",
@@ -47,20 +44,6 @@ RECIPIENT_HEADERS = (
 """The headers with the recipient, the most reliable first: the address before an alias was
 resolved, then the mailbox."""
 
-# The parser compares each line with the boundary of every multipart around it. This many
-# comparisons take 3 seconds; a legitimate e-mail needs a hundredth of them.
-MAX_COMPARISONS = 10_000_000
-
-
-class _Unchanged(Compat32):
-    """Leaves 8-bit text in headers unchanged, instead of replacing it."""
-
-    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - overrides
-        return value
-
-
-_UNCHANGED = _Unchanged()
-
 UNKNOWN = "unknown"
 
 # What the standard library raises for maliciously malformed e-mail.
@@ -68,55 +51,49 @@ _PARSER_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionE
 
 
 def read_mail(
-    content: bytes, *, envelope_sender: str | None = None, envelope_recipient: str | None = None
+    content: bytes, *, envelope_sender: str | None = None, envelope_recipients: Sequence[str] = ()
 ) -> list[Inbound | Receipt]:
-    """Return a receipt for each recipient that an e-mail reports on, or else one message.
+    """Return the receipts of a bounce or complaint, or else a message for each envelope recipient.
 
-    An e-mail that cannot be parsed becomes a message with the whole e-mail as an attachment.
-    Nothing is raised.
+    An e-mail that cannot be parsed or exceeds a limit becomes a message with the whole e-mail as
+    an attachment. Nothing is raised.
 
     Args:
         content: The e-mail.
         envelope_sender: The sender of the SMTP envelope (RFC 5321, 3.3), empty or `<>` if there is
             none to reply to. None means to take it from the headers.
-        envelope_recipient: The recipient of the SMTP envelope. None means to take it from the
-            headers.
+        envelope_recipients: The recipients of the SMTP envelope. If there are none, the recipient
+            is taken from the headers.
     """
     try:
-        mail = _parse(content)
-        return _read(mail, content, envelope_sender, envelope_recipient)
+        return _read(parse_mail(content), content, envelope_sender, envelope_recipients)
     except _PARSER_ERRORS as error:
-        return [_unparsed(content, envelope_sender, envelope_recipient, type(error).__name__)]
-
-
-def _parse(content: bytes) -> MimePart:
-    if content.count(b"\n") * content.lower().count(b"boundary") > MAX_COMPARISONS:
-        raise ValueError("too many nested parts for its length")
-    return message_from_bytes(content, policy=_UNCHANGED)
+        reason = str(error) if isinstance(error, MailLimitError) else type(error).__name__
+        message = _unparsed(content, envelope_sender, reason)
+        return _copies(message, content, envelope_recipients or [UNKNOWN])
 
 
 def _read(
-    mail: MimePart, content: bytes, envelope_sender: str | None, envelope_recipient: str | None
+    mail: MimePart, content: bytes, envelope_sender: str | None, envelope_recipients: Sequence[str]
 ) -> list[Inbound | Receipt]:
     recipients = [
-        address.addr_spec for name in RECIPIENT_HEADERS for address in mailboxes(mail, name)
+        *envelope_recipients,
+        *(address.addr_spec for name in RECIPIENT_HEADERS for address in mailboxes(mail, name)),
     ]
-    if envelope_recipient:
-        recipients.insert(0, envelope_recipient)
-    recipient = next(iter(recipients), UNKNOWN)
     message_id = next(iter(message_ids(header(mail, "Message-ID"))), None)
-    key = _key(message_id.encode() if message_id else content, recipient)
-    if receipts := read_reports(mail, recipients, key):
+    identity = message_id.encode() if message_id else content
+    first = next(iter(recipients), UNKNOWN)
+    if receipts := read_reports(mail, recipients, _key(identity, first)):
         return [*receipts]
 
     senders = [str(address) for name in ("From", "Sender") for address in mailboxes(mail, name)]
     parts = read_parts(mail)
     uids = filter(None, map(uid_in_address, recipients))
     message = Inbound(
-        key=key,
+        key="",
         channel="email",
         sender=next(iter(senders), _bare(envelope_sender) or UNKNOWN),
-        recipient=recipient,
+        recipient=first,
         body=parts.text,
         html=parts.html,
         subject=header(mail, "Subject"),
@@ -127,7 +104,17 @@ def _read(
         headers={name: value for name in HEADERS if (value := header(mail, name)) is not None},
         occurred_at=parse_date(header(mail, "Date")),
     )
-    return [message]
+    return _copies(message, identity, envelope_recipients or [first])
+
+
+def _copies(
+    message: Inbound, identity: bytes, recipients: Sequence[str]
+) -> list[Inbound | Receipt]:
+    """Return a message once for each recipient, with a key of its own."""
+    return [
+        replace(message, key=_key(identity, recipient), recipient=recipient)
+        for recipient in dict.fromkeys(recipients)
+    ]
 
 
 def _key(identity: bytes, recipient: str) -> str:
@@ -162,16 +149,13 @@ def _is_automatic(mail: MimePart, envelope_sender: str | None) -> bool:
     )
 
 
-def _unparsed(
-    content: bytes, envelope_sender: str | None, envelope_recipient: str | None, error: str
-) -> Inbound:
-    recipient = envelope_recipient or UNKNOWN
+def _unparsed(content: bytes, envelope_sender: str | None, reason: str) -> Inbound:
     return Inbound(
-        key=_key(content, recipient),
+        key="",
         channel="email",
         sender=_bare(envelope_sender) or UNKNOWN,
-        recipient=recipient,
+        recipient=UNKNOWN,
         attachments=(Attachment("message.eml", "message/rfc822", content),),
         automatic=_bare(envelope_sender) == "",
-        metadata={"unparsed": error},
+        metadata={"unparsed": reason},
     )

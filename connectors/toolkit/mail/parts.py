@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from connectors.base import Attachment
 from connectors.toolkit.mail.mime import clean_file_name
-from connectors.toolkit.mail.text import MimePart, decode_octets, decode_text, decode_words
+from connectors.toolkit.mail.parser import MailLimitError, MimePart
+from connectors.toolkit.mail.text import decode_octets, decode_text, decode_words
+
+MAX_ATTACHMENTS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,9 @@ def read_parts(mail: MimePart) -> Parts:
     """Split an e-mail into text, HTML and files.
 
     Several texts are joined: mailing lists append a text, and others have a picture in between.
+
+    Raises:
+        MailLimitError: There are too many attachments.
     """
     texts: list[str] = []
     htmls: list[str] = []
@@ -57,6 +63,8 @@ def read_parts(mail: MimePart) -> Parts:
                 texts.append(decode_text(content(part), part.get_content_charset()))
             case "html":
                 htmls.append(decode_text(content(part), part.get_content_charset()))
+            case _ if len(files) == MAX_ATTACHMENTS:
+                raise MailLimitError(f"more than {MAX_ATTACHMENTS} attachments")
             case _:
                 files.append(_file(part, len(files) + 1))
     return Parts("\n".join(filter(None, texts)), "\n".join(htmls) or None, tuple(files))

@@ -8,15 +8,15 @@ write such a mail, so a report that names no message of ours is ignored.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from email.parser import BytesHeaderParser, HeaderParser
 from itertools import islice
 
 from connectors.base import Receipt, ReceiptKind
 from connectors.toolkit.excerpts import excerpt
 from connectors.toolkit.mail.bounce_texts import Bounce, read_bounce
+from connectors.toolkit.mail.parser import MimePart, parse_headers
 from connectors.toolkit.mail.parts import children, content, leaves
 from connectors.toolkit.mail.smtp_replies import DEAD_ADDRESS
-from connectors.toolkit.mail.text import MimePart, header, parse_date, raw_headers
+from connectors.toolkit.mail.text import header, parse_date, raw_headers
 
 KIND_OF_ACTION: Mapping[str, ReceiptKind] = {
     "failed": "bounced",
@@ -42,7 +42,7 @@ _CODE = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 _TYPED_ADDRESS = re.compile(r"(?:[\w-]+[ \t]*;)?\s*<?([^\s<>;]{1,254}@[^\s<>;@]{1,254})>?")
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _RETURNED_HEADERS = {"text/rfc822-headers", "message/rfc822-headers", "message/global-headers"}
-_NOTHING: MimePart = HeaderParser().parsestr("")
+_NOTHING: MimePart = parse_headers(b"")
 
 
 def read_reports(mail: MimePart, delivered_to: Iterable[str], key: str) -> list[Receipt]:
@@ -130,7 +130,7 @@ def _returned(parts: Mapping[str, MimePart]) -> MimePart:
         if name in {"message/rfc822", "message/global"} and children(part):
             return children(part)[0]
         if name in _RETURNED_HEADERS:
-            return BytesHeaderParser().parsebytes(content(part))
+            return parse_headers(content(part))
     return _NOTHING
 
 
@@ -141,8 +141,8 @@ def _blocks(part: MimePart) -> list[MimePart]:
     """
     blocks = []
     for block in children(part):
-        texts = _BLANK_LINE.split(content(block))
-        blocks += [block, *(BytesHeaderParser().parsebytes(text.lstrip()) for text in texts)]
+        texts = _BLANK_LINE.split(content(block), maxsplit=MAX_RECIPIENTS)
+        blocks += [block, *(parse_headers(text.lstrip()) for text in texts)]
     return [block for block in blocks if block.keys()]
 
 

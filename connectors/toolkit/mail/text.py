@@ -4,22 +4,22 @@ Charset names are interpreted as browsers do (WHATWG Encoding Standard). Headers
 and RFC 6532 if they contain 8-bit text.
 """
 
-import codecs
+import binascii
 import re
 from datetime import UTC, datetime
-from email.errors import HeaderParseError
-from email.header import decode_header
 from email.headerregistry import Address
-from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
-from typing import TypeAlias
+from encodings.aliases import aliases
+from itertools import groupby, islice
+from operator import itemgetter
 
 from connectors.toolkit.excerpts import printable
-
-MimePart: TypeAlias = "Message[str, str]"
+from connectors.toolkit.mail.parser import MimePart
 
 MAX_HEADER = 65_536
 """The maximum length in characters; longer headers are cut."""
+MAX_ADDRESSES = 1000
+"""The maximum number of addresses in the headers of one name; the rest is ignored."""
 
 # The charset that a label means in practice: mostly a superset of the named one.
 _SUPERSETS = {
@@ -38,11 +38,26 @@ _SUPERSETS = {
     "x-sjis": "cp932",
     "utf8mb4": "utf-8",
 }
-# Codecs of Python that are not charsets of e-mail; some of them take quadratic time.
-_NOT_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+# Python has further codecs that are not charsets of e-mail. Some of them take quadratic time.
+_CODECS = {
+    *("ascii", "utf_7", "utf_8", "utf_8_sig", "utf_16", "utf_16_be", "utf_16_le"),
+    *("utf_32", "utf_32_be", "utf_32_le", "latin_1", "koi8_r", "koi8_u", "koi8_t", "kz1048"),
+    *(f"iso8859_{part}" for part in range(2, 17)),
+    *(f"cp{page}" for page in (437, 737, 775, 850, 852, 855, 857, 858, *range(860, 867), 869)),
+    *(f"cp{page}" for page in (874, 932, 949, 950, 1125, *range(1250, 1259))),
+    *("mac_roman", "mac_cyrillic", "mac_greek", "mac_latin2", "mac_turkish", "ptcp154"),
+    *("big5", "big5hkscs", "gb18030", "hz", "johab", "euc_kr", "iso2022_kr"),
+    *("shift_jis", "euc_jp", "iso2022_jp", "iso2022_jp_1", "iso2022_jp_2", "iso2022_jp_ext"),
+}
+_CODEC_BY_LABEL = {
+    alias.replace("_", "-"): codec
+    for alias, codec in [*((codec, codec) for codec in _CODECS), *aliases.items()]
+    if codec in _CODECS
+}
 _ASCII = {"", "ascii", "us-ascii"}
 _FOLD = re.compile(r"(?:\r\n?|\n)(?=[ \t])")
 _ADDRESS = re.compile(r"(?=.{3,320}$)[^\s<>]+@[^\s<>@]+")
+_WORD = re.compile(r"=\?([^?\s]+)\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 _NO_OCTET = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -60,12 +75,9 @@ def decode_text(content: bytes, charset: str | None) -> str:
 def _decode(content: bytes, charset: str) -> str:
     label = charset.strip().lower()
     if label not in _ASCII:
-        try:
-            codec = codecs.lookup(_SUPERSETS.get(label, label)).name
-            if codec not in _NOT_CHARSETS:
-                return content.decode(codec, "replace")
-        except (LookupError, ValueError):
-            pass  # an unknown charset, or a codec that does not decode to text
+        label = _SUPERSETS.get(label, label).replace("_", "-").replace(" ", "-")
+        if codec := _CODEC_BY_LABEL.get(label):
+            return content.decode(codec, "replace")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
@@ -96,7 +108,9 @@ def mailboxes(mail: MimePart, name: str) -> list[Address]:
     """Return the valid addresses in the headers of this name."""
     return [
         Address(decode_words(display_name), *bare.rsplit("@", 1))
-        for display_name, bare in getaddresses(raw_headers(mail, name))
+        for display_name, bare in islice(
+            getaddresses(raw_headers(mail, name)[:MAX_ADDRESSES]), MAX_ADDRESSES
+        )
         if _ADDRESS.fullmatch(bare)
     ]
 
@@ -114,18 +128,42 @@ def parse_date(text: str | None) -> datetime | None:
 
 
 def decode_words(text: str) -> str:
-    """Decode the encoded words of a header (RFC 2047) and return it on one line."""
-    try:
-        words = decode_header(text)
-    except HeaderParseError:  # a word that is not valid base64 leaves all of them undecoded
-        words = [(text, None)]
-    whole = "".join(_word(word, charset) for word, charset in words)
+    """Decode the encoded words of a header (RFC 2047) and return it on one line.
+
+    A word that is not valid stays as it is.
+    """
+    pieces: list[str] = []
+    words: list[tuple[str, bytes]] = []  # adjacent ones, since a character may be split
+    end = 0
+    for found in _WORD.finditer(text):
+        between = text[end : found.start()]
+        if not words or not between.isspace():
+            pieces += [*_joined(words), between]
+            words = []
+        content = _word_content(found[2], found[3])
+        if content is None:
+            pieces += [*_joined(words), found[0]]
+            words = []
+        else:
+            words.append((found[1].partition("*")[0], content))  # after * is the language: RFC 2231
+        end = found.end()
+    whole = "".join([*pieces, *_joined(words), text[end:]])
     return printable(_NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", whole))
 
 
-def _word(word: bytes | str, charset: str | None) -> str:
-    if isinstance(word, str):
-        return word
-    if charset is None:  # how the standard library returns what is not an encoded word
-        return word.decode("raw-unicode-escape", "replace")
-    return _decode(word, charset.partition("*")[0])  # after the * comes the language (RFC 2231, 5)
+def _word_content(encoding: str, text: str) -> bytes | None:
+    octets = text.encode()
+    if encoding in "qQ":
+        return binascii.a2b_qp(octets, header=True)
+    try:
+        return binascii.a2b_base64(octets + b"==")
+    except binascii.Error:
+        return None
+
+
+def _joined(words: list[tuple[str, bytes]]) -> list[str]:
+    """Decode adjacent words, those of the same charset together."""
+    return [
+        _decode(b"".join(content for _, content in same), charset)
+        for charset, same in groupby(words, key=itemgetter(0))
+    ]

@@ -4,15 +4,21 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Any
 
+import pytest
+
 from connectors.base import (
     Inbound,
     MalformedWebhook,
     Receipt,
+    Received,
     UnsignedWebhook,
+    WebhookError,
     WebhookRequest,
 )
 from connectors.sendgrid.connector import SendGrid
+from connectors.sendgrid.inbound import MAX_RECIPIENTS
 from connectors.sendgrid.settings import SendGridSettings
+from connectors.toolkit.mail import incoming
 from tests.connectors.receiving import outcome
 from tests.connectors.sendgrid.keys import new_key, public_key_of, signature_headers
 from tests.doubles import sendgrid_webhooks
@@ -111,7 +117,7 @@ def test_text_is_decoded_with_its_charset_or_as_utf_8():
         (b'{"text": "shift_jis"}', "日本".encode("shift_jis"), "日本"),
         (b'{"text": "no-such"}', "é".encode(), "é"),
         (b'{"text": "hex"}', "é".encode(), "é"),
-        (b'{"text": "us-ascii"}', b"\xff", "\ufffd"),
+        (b'{"text": "us-ascii"}', b"\xff", "ÿ"),
         (b'{"text": "utf-8"}', b"a\xff", "a\ufffd"),
         (b'{"text": null}', "é".encode(), "é"),
         (b"{", "é".encode(), "é"),
@@ -310,3 +316,23 @@ def test_key_of_the_event_webhook_does_not_verify_inbound_email():
 
     assert connector.webhooks == {"status"}
     assert isinstance(outcome(connector, signed(parsed(text=b"Hi"))), UnsignedWebhook)
+
+
+def test_mail_for_many_recipients_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed_mails: list[bytes] = []
+    parse = incoming.parse_mail
+    monkeypatch.setattr(
+        incoming, "parse_mail", lambda content: parsed_mails.append(content) or parse(content)
+    )
+    recipients = [f"shop{number}@in.example.com" for number in range(MAX_RECIPIENTS + 1)]
+
+    def receive(to: list[str]) -> Received | WebhookError:
+        envelope = json.dumps({"from": "ann@example.org", "to": to}).encode()
+        return outcome(connector_with(**CREDENTIALS), parsed(text=b"Hi", envelope=envelope))
+
+    received = receive(recipients[:-1])
+    assert isinstance(received, Received)
+    assert [item.recipient for item in received.items] == recipients[:-1]
+    assert len({item.key for item in received.items}) == MAX_RECIPIENTS
+    assert len(parsed_mails) == 1
+    assert isinstance(receive(recipients), MalformedWebhook)

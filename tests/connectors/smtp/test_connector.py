@@ -43,7 +43,7 @@ def test_return_path_contains_the_uid_where_configured(server: MailServer, conne
     assert [one.mail_from for one in server.mails] == [path.format(uid=UID) for path in paths]
 
     reply = b"From: ann@example.com\nAuto-Submitted: auto-replied\n\nI am away"
-    [read] = read_mail(reply, envelope_recipient=server.mails[0].mail_from)
+    [read] = read_mail(reply, envelope_recipients=[server.mails[0].mail_from])
     assert getattr(read, "in_reply_to", None) == (UID,)
 
 

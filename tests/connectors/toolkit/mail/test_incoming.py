@@ -66,12 +66,12 @@ def test_message_is_parsed_completely() -> None:
 
 
 def test_mail_is_identified_by_message_id_and_recipient_or_by_content() -> None:
-    here = message(HEAD + b"\nHello", envelope_recipient="a@shop.example").key
+    here = message(HEAD + b"\nHello", envelope_recipients=["a@shop.example"]).key
     assert (
-        message(b"Received: x\n" + HEAD + b"\nHello", envelope_recipient="a@shop.example").key
+        message(b"Received: x\n" + HEAD + b"\nHello", envelope_recipients=["a@shop.example"]).key
         == here
     )
-    assert message(HEAD + b"\nHello", envelope_recipient="b@shop.example").key != here
+    assert message(HEAD + b"\nHello", envelope_recipients=["b@shop.example"]).key != here
     keys = [message(b"From: ann@example.com\n\n" + text).key for text in (b"a", b"b", b"a")]
     assert keys[0] == keys[2] != keys[1]
 
@@ -79,7 +79,7 @@ def test_mail_is_identified_by_message_id_and_recipient_or_by_content() -> None:
 def test_sender_and_recipient_are_parsed() -> None:
     rows = [
         ("From: a@x\nTo: b@y, c@z\n", {}, "a@x", "b@y"),
-        ("From: a@x\nTo: b@y\n", {"envelope_recipient": "c@z"}, "a@x", "c@z"),
+        ("From: a@x\nTo: b@y\n", {"envelope_recipients": ["c@z"]}, "a@x", "c@z"),
         ("From: a@x\nTo: b@y\nX-Original-To: c@z\nDelivered-To: box@z\n", {}, "a@x", "c@z"),
         ("From: a@x\nTo: b@y\nEnvelope-to: c@z\n", {}, "a@x", "c@z"),
         ("From: a@x\nTo: b@y\nDelivered-To: box@z\n", {}, "a@x", "b@y"),
@@ -128,7 +128,7 @@ def test_automatic_mail_is_marked() -> None:
 def test_automatic_reply_to_a_return_path_belongs_to_its_message() -> None:
     read = message(
         with_headers("Auto-Submitted: auto-replied", "Return-Path: <>"),
-        envelope_recipient=f"bounces+{UID.upper()}@shop.example",
+        envelope_recipients=[f"bounces+{UID.upper()}@shop.example"],
     )
     assert (read.automatic, read.in_reply_to) == (True, (UID,))
 
@@ -319,14 +319,14 @@ def test_unparsable_mail_is_stored_as_an_attachment() -> None:
     }
     failures = []
     for name, content in contents.items():
-        read = message(content, envelope_sender="a@x", envelope_recipient="b@y")
+        read = message(content, envelope_sender="a@x", envelope_recipients=["b@y"])
         [file] = read.attachments
         attached = (file.name, file.content_type, file.content)
         if (
             (read.sender, read.recipient, read.body) != ("a@x", "b@y", "")
             or attached != ("message.eml", "message/rfc822", content)
             or "unparsed" not in read.metadata
-            or message(content, envelope_recipient="b@y").key != read.key
+            or message(content, envelope_recipients=["b@y"]).key != read.key
         ):
             failures.append(name)
     assert not failures
@@ -347,7 +347,7 @@ def test_very_long_headers_are_bounded() -> None:
     failures = []
     for headers in rows:
         read = message(
-            b"From: ann@example.com\n" + headers + b"\n\nHello", envelope_recipient="b@y"
+            b"From: ann@example.com\n" + headers + b"\n\nHello", envelope_recipients=["b@y"]
         )
         if len(read.recipient) >= 400 or read.provider_message_id is not None:
             failures.append((headers[:40], read.recipient[:400], read.provider_message_id))
@@ -370,6 +370,9 @@ FRAGMENTS = st.sampled_from(
     st.one_of(
         st.binary(),
         st.lists(FRAGMENTS | st.binary(max_size=3), max_size=60).map(b"".join),
+        st.tuples(st.lists(FRAGMENTS, max_size=9), st.integers(2, 3000)).map(
+            lambda drawn: b"".join(drawn[0]) * drawn[1]
+        ),
     ),
     st.none() | st.text(max_size=20),
     st.none() | st.text(max_size=20),
@@ -377,7 +380,8 @@ FRAGMENTS = st.sampled_from(
 def test_any_bytes_are_parsed_without_an_exception(
     content: bytes, sender: Any, recipient: Any
 ) -> None:
-    items = read_mail(content, envelope_sender=sender, envelope_recipient=recipient)
+    recipients = [recipient] if recipient else []
+    items = read_mail(content, envelope_sender=sender, envelope_recipients=recipients)
     assert items
     for item in items:
         assert isinstance(item.key, str)
