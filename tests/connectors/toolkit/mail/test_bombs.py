@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from connectors.toolkit.mail.incoming import read_mail
 
-SIZES = (10_000, 100_000)
-MAX_GROWTH = 40
+SIZES = (30_000, 300_000)
+MAX_GROWTH = 20
 """For ten times the size. Linear time grows by 10, quadratic time by 100."""
-MIN_SECONDS = 0.2
+MIN_SECONDS = 0.3
 """What takes less is not compared, since the small sizes are too short to be measured."""
 
 
@@ -22,10 +22,10 @@ def header(name: str, pump: str) -> Callable[[int], bytes]:
 
 
 def headers(name: str, pump: str) -> Callable[[int], bytes]:
-    """Return an e-mail with as many headers as fit, each of at most 8,000 characters."""
+    """Return an e-mail with as many headers as fit, each of at most 28,000 characters."""
 
     def bomb(size: int) -> bytes:
-        line = f"{name}: {pump * (min(size, 8_000) // len(pump))}\n"
+        line = f"{name}: {pump * (min(size, 28_000) // len(pump))}\n"
         return (line * (size // len(line)) + "\nHi\n").encode()
 
     return bomb
@@ -118,5 +118,9 @@ def grows_too_fast(bomb: Callable[[int], bytes]) -> bool:
 
 
 def test_hostile_mail_is_read_in_linear_time() -> None:
-    slow = [name for name, bomb in BOMBS.items() if grows_too_fast(bomb) and grows_too_fast(bomb)]
+    slow = [
+        name
+        for name, bomb in BOMBS.items()
+        if all(grows_too_fast(bomb) for _ in range(3))  # a measurement may be disturbed
+    ]
     assert not slow
