@@ -8,6 +8,7 @@ import yaml
 
 from app.local.processes import processes
 from app.local.supervisor import STOP_SECONDS
+from app.server_log import PRIVATE_SETTINGS
 from app.settings import Settings, variable_name
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +31,11 @@ def test_services_are_the_processes_the_servers_and_the_migration() -> None:
     for name in PROCESSES:
         assert SERVICES[name]["command"] == ["python", "-m", "app.local.processes", name]
     assert SERVICES["worker"]["deploy"]["replicas"] > 1
+
+
+def test_postgres_keeps_message_content_out_of_its_log() -> None:
+    options = SERVICES["postgres"]["command"]
+    assert {f"--{name}={value}" for name, value in PRIVATE_SETTINGS.items()} <= {*options}
 
 
 def test_variables_are_settings() -> None:

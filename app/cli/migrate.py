@@ -2,7 +2,9 @@
 
 import click
 
+from app.db import autocommit
 from app.migrate import current_revision, upgrade
+from app.server_log import find_exposures
 
 
 @click.command()
@@ -15,3 +17,6 @@ def migrate() -> None:
         click.echo(f"The database is already at revision {after}.")
     else:
         click.echo(f"Migrated the database from {before or 'empty'} to revision {after}.")
+    with autocommit() as connection:
+        for warning in find_exposures(connection):
+            click.echo(f"postroom: warning: {warning}", err=True)

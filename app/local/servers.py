@@ -22,6 +22,8 @@ from pathlib import Path
 import psycopg2
 import redis
 
+from app.server_log import PRIVATE_SETTINGS
+
 START_SECONDS = 60
 STOP_SECONDS = 30
 
@@ -89,6 +91,7 @@ class Server(ABC):
             ServerError: It is not ready within 60 seconds.
         """
         self.prepare()
+        self.log.touch(mode=0o600)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -185,6 +188,7 @@ class PostgresServer(Server):
             "max_connections": 200,
             "timezone": "UTC",
             "log_timezone": "UTC",
+            **PRIVATE_SETTINGS,
         }
         if not self.durable:
             # Commits still reach the kernel, so they survive a crash of the server itself.

@@ -17,11 +17,12 @@ from sqlalchemy.exc import OperationalError
 
 from app.agents import AgentsError, agents
 from app.auth import tokens as auth
-from app.db import transaction
+from app.db import autocommit, transaction
 from app.local.processes import Port, Process, processes
 from app.local.servers import PostgresServer, Server, ServerError, ValkeyServer, write_private
 from app.local.supervisor import supervise
 from app.migrate import NewerDatabaseError, upgrade
+from app.server_log import find_exposures
 from app.settings import Settings
 from app.settings import settings as settings_of_this_process
 
@@ -151,6 +152,9 @@ def _migrate() -> None:
         upgrade()
     except OperationalError as error:
         raise StartError(f"database: cannot be migrated: {error.orig}") from None
+    with autocommit() as connection:
+        for warning in find_exposures(connection):
+            click.echo(f"postroom: warning: {warning}", err=True)
 
 
 def _create_first_token(path: Path) -> None:

@@ -87,6 +87,28 @@ def test_postgres_uses_utf8_and_utc_and_its_role_is_not_a_superuser(
     assert (encoding, zone, superuser) == ("UTF8", "UTC", "off")
 
 
+def test_postgres_log_contains_no_values_of_failed_statements(postgres: PostgresServer) -> None:
+    query(
+        postgres, "CREATE TABLE letters (id int PRIMARY KEY, body text CHECK (body <> 'No'), n int)"
+    )
+    query(postgres, "INSERT INTO letters VALUES (1, 'a-secret-word')")
+    for statement in (
+        "INSERT INTO letters VALUES (NULL, 'a-secret-word')",  # not null: the whole row
+        "INSERT INTO letters SELECT 1, 'a-secret-word'",  # unique
+        "UPDATE letters SET body = 'No', n = 7 WHERE body = 'a-secret-word'",  # check
+        "SELECT 'a-secret-word' FROM nowhere",
+        "SELECT 1 / 0, 'a-secret-word'",
+        """SELECT '{"body": a-secret-word}'::json""",
+        "DO $$BEGIN PERFORM 1 / 0, 'a-secret-word'; END$$",
+    ):
+        with pytest.raises(psycopg2.Error):
+            query(postgres, statement)
+    log = postgres.log.read_text()
+    assert log.count("division by zero") == 2
+    assert "a-secret-word" not in log
+    assert postgres.log.stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_postgres_keeps_its_data_when_stopped_or_killed(postgres: PostgresServer, end: str) -> None:
     url = postgres.url
