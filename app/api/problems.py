@@ -55,7 +55,7 @@ class ProblemError(Exception):
         *,
         errors: list[FieldError] | None = None,
         rejected: list[Rejection] | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | tuple[str, ...]] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status

@@ -11,8 +11,9 @@ from app.auth import tokens
 from app.auth.tokens import Client, Scope, TokenError
 from app.settings import settings
 
-# Browsers offer a dialog for Basic, which gives people access to /docs.
-CHALLENGE = 'Bearer realm="postroom", Basic realm="postroom", charset="UTF-8"'
+# Browsers offer a dialog for Basic, which gives people access to /docs. They read only the first
+# challenge of a header, so each has a header of its own.
+CHALLENGES = ('Bearer realm="postroom"', 'Basic realm="postroom", charset="UTF-8"')
 
 
 def authorise(scope: Scope | None) -> None:
@@ -42,7 +43,10 @@ def client() -> Client:
 
 def _credentials() -> tuple[str, str | None]:
     """Return the token of the request and, for HTTP Basic, the name that goes with it."""
-    given = request.authorization
+    try:
+        given = request.authorization
+    except ValueError:  # werkzeug does not catch this error of Basic credentials beyond ASCII
+        given = None
     if given is not None and given.type == "bearer" and given.token:
         return given.token, None
     if given is not None and given.type == "basic" and given.password:
@@ -68,4 +72,4 @@ def _find_client(token: str, name: str | None) -> Client:
 
 
 def _unauthorised(detail: str) -> ProblemError:
-    return ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": CHALLENGE})
+    return ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": CHALLENGES})

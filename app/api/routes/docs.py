@@ -1,6 +1,6 @@
-"""The API reference.
+"""The start page and the API reference.
 
-The page is plain HTML and CSS: it loads nothing and runs no script.
+The pages are plain HTML and CSS: they load nothing and run no script.
 """
 
 import secrets
@@ -14,6 +14,8 @@ from app.api.operations import Operation, Section
 
 section = Section("docs")
 
+HTML = "text/html; charset=utf-8"
+
 
 class Description(RootModel[dict[str, JsonValue]]):
     """An OpenAPI 3.1 document."""
@@ -25,15 +27,22 @@ def get_openapi() -> Description:
     return Description(current_app.extensions["openapi"])
 
 
-@section.serve(Operation("GET", "/docs", {HTTPStatus.OK: "text/html; charset=utf-8"}))
+@section.serve(Operation("GET", "/", {HTTPStatus.OK: HTML}, public=True))
+def get_start_page() -> Response:
+    """Get the start page, which links to the API reference."""
+    return _page("start.html")
+
+
+@section.serve(Operation("GET", "/docs", {HTTPStatus.OK: HTML}))
 def get_docs() -> Response:
     """Get the API reference as a page."""
-    nonce = secrets.token_urlsafe(16)
     spec: dict[str, Any] = current_app.extensions["openapi"]
-    response = Response(
-        render_template("docs.html", spec=spec, nonce=nonce),
-        content_type="text/html; charset=utf-8",
-    )
+    return _page("docs.html", spec=spec)
+
+
+def _page(template: str, **values: Any) -> Response:
+    nonce = secrets.token_urlsafe(16)
+    response = Response(render_template(template, nonce=nonce, **values), content_type=HTML)
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none';"
         " frame-ancestors 'none'"

@@ -11,6 +11,8 @@ def test_body_that_is_not_valid_json_is_rejected(client: FlaskClient) -> None:
         (b'{"payload": NaN}', json, 400),
         (b"[" * 100_000, json, 400),
         (b"9" * 5_000, json, 400),
+        (b'{"to": "+18045551234", "to": "+12016661234"}', json, 400),
+        (b'{"metadata": {"a": 1, "a": 1}}', json, 400),
         (b"", json, 400),
         (b"to=1", "application/x-www-form-urlencoded", 415),
         (b"{}", None, 415),
@@ -30,3 +32,9 @@ def test_message_that_is_neither_an_object_nor_a_list_is_rejected(client: FlaskC
     response = client.post("/api/messages", json="text")
     assert response.status_code == 422
     assert response.get_json()["errors"] == [{"field": "", "reason": "must be an object"}]
+
+
+def test_encoded_body_is_rejected(client: FlaskClient) -> None:
+    for encoding, status in (("gzip", 415), ("identity", 422)):
+        response = client.post("/api/messages/sms", json={}, headers={"Content-Encoding": encoding})
+        assert response.status_code == status, encoding

@@ -13,7 +13,7 @@ from app.auth.tokens import SCOPES, create_token
 
 # An agent without a secret has no webhooks, whoever calls.
 WEBHOOKS = {"/api/webhooks/smtp/inbound", "/api/webhooks/smtp/status"}
-PUBLIC = {"/health", "/health/live", "/health/ready"} | WEBHOOKS
+PUBLIC = {"/", "/health", "/health/live", "/health/ready"} | WEBHOOKS
 
 
 def _path(rule: str) -> str:
@@ -47,6 +47,9 @@ def test_request_without_a_valid_token_is_rejected(anonymous: FlaskClient, token
         _basic("shop", "postroom_wrong"),
         _basic("shop", ""),
         _basic("other", token),
+        {"Authorization": "Basic \xff\xfe"},
+        {"Authorization": "Bearer \xff\xfe"},
+        {"X-API-Token": "\xff\xfe\0"},
     ]
     failures = []
     for headers in rows:
@@ -57,6 +60,12 @@ def test_request_without_a_valid_token_is_rejected(anonymous: FlaskClient, token
         ) or not response.headers["WWW-Authenticate"].startswith("Bearer"):
             failures.append((headers, response.status_code))
     assert not failures
+
+
+def test_browser_is_asked_for_a_login(anonymous: FlaskClient) -> None:
+    # Browsers read only the first challenge of a header.
+    challenges = anonymous.get("/docs").headers.getlist("WWW-Authenticate")
+    assert [challenge.partition(" ")[0] for challenge in challenges] == ["Bearer", "Basic"]
 
 
 def test_expired_and_revoked_tokens_are_rejected(
@@ -85,7 +94,9 @@ def test_every_route_requires_its_scope(app: Flask, connection: Connection) -> N
     assert not failures
 
 
-def test_only_health_checks_and_signed_webhooks_are_public(anonymous: FlaskClient) -> None:
+def test_only_the_start_page_health_checks_and_signed_webhooks_are_public(
+    anonymous: FlaskClient,
+) -> None:
     failures = []
     for section in SECTIONS:
         for operation, _ in section.operations:
