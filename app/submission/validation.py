@@ -13,7 +13,7 @@ from app.settings import settings
 from app.submission.attachments import validate_attachments
 from app.submission.schema import MessageFields
 from app.submission.submission import Submission
-from connectors.api.settings import RESERVED_HEADERS
+from connectors.api.settings import MESSAGE_RESERVED_HEADERS
 from connectors.base import Channel
 
 MAX_SEND_AHEAD = timedelta(days=366)
@@ -147,7 +147,7 @@ def _check_content(channel: Channel, message: MessageFields, errors: list[FieldE
 
 
 def _check_headers(channel: Channel, message: MessageFields, errors: list[FieldError]) -> None:
-    reserved = EMAIL_HEADERS if channel == "email" else RESERVED_HEADERS
+    reserved = EMAIL_HEADERS if channel == "email" else MESSAGE_RESERVED_HEADERS
     for name in message.headers:
         lower = name.lower()
         if lower in reserved or (channel == "email" and lower.startswith("content-")):

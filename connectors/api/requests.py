@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from connectors.api.settings import RESERVED_HEADERS, ApiSettings
+from connectors.api.settings import MESSAGE_RESERVED_HEADERS, ApiSettings
 from connectors.api.templates import Template
 from connectors.base import OutboundMessage, Rejected
 from connectors.toolkit.http import excerpt, is_header
@@ -13,6 +13,7 @@ from connectors.toolkit.signatures import STANDARD_HEADERS
 MAX_PATH_CHARACTERS = 8_000
 MAX_HEADER_CHARACTERS = 4_000
 MAX_BODY_CHARACTERS = 1_000_000
+MAX_DECODINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class RequestBuilder:
             own[name] = template.render(message).strip()
             if not is_header(name, own[name]):
                 raise template.error("the result is not a valid header value")
-        reserved = RESERVED_HEADERS | {name.lower() for name in own}
+        reserved = MESSAGE_RESERVED_HEADERS | {name.lower() for name in own}
         if settings.signing_secrets:
             reserved |= STANDARD_HEADERS
         for name, value in message.headers.items():
@@ -107,8 +108,8 @@ def _recipient_path(message: OutboundMessage) -> str:
     if message.channel == "email":
         return "/" + quote(message.recipient, safe="")
     path = message.recipient
-    decoded = unquote(path)
-    if not _is_below_base(path) or not decoded.isprintable() or {"@", "\\"} & set(decoded):
+    decoded = _decode(path)
+    if decoded is None or not _is_below_base(path) or {"@", "\\"} & set(decoded):
         raise Rejected("path_not_allowed", "recipient: not a path below uri")
     return path if path.startswith("/") else "/" + path
 
@@ -119,13 +120,33 @@ def _is_below_base(path: str) -> bool:
     Args:
         path: A path with an optional query, with or without a leading slash.
     """
-    decoded = unquote(path.partition("?")[0])
+    decoded = _decode(path.partition("?")[0])
     return not (
-        path.startswith("//")
+        decoded is None
+        or path.startswith("//")
         or not path.isprintable()
-        or not decoded.isprintable()
         or {"#", "\\"} & set(path)
         or "\\" in decoded
         or ":" in path.partition("/")[0]
-        or {".", ".."} & set(decoded.split("/"))
+        # Some servers ignore the parameters of a segment, which follow a semicolon.
+        or {".", ".."} & {segment.partition(";")[0] for segment in decoded.split("/")}
     )
+
+
+def _decode(path: str) -> str | None:
+    """Return a path without percent-encoding, as a server sees it that decodes repeatedly.
+
+    Returns None if it decodes to control characters or to invalid UTF-8, such as an overlong form
+    of a full stop, or is encoded too many times.
+    """
+    for _ in range(MAX_DECODINGS):
+        try:
+            decoded = unquote(path, errors="strict")
+        except UnicodeDecodeError:
+            return None
+        if not decoded.isprintable():
+            return None
+        if decoded == path:
+            return decoded
+        path = decoded
+    return None

@@ -31,6 +31,11 @@ RESERVED_HEADERS = frozenset(
 )
 
 
+# The agent's settings may replace this header, but a message may not: with another message's uid
+# the API would drop it as a repeat.
+MESSAGE_RESERVED_HEADERS = RESERVED_HEADERS | {"idempotency-key"}
+
+
 def _check_not_reserved(name: str) -> str:
     if name.lower() in RESERVED_HEADERS | STANDARD_HEADERS:
         raise ValueError("set by the connector itself. Remove it.")

@@ -112,12 +112,19 @@ def _rebuild(fields: Mapping[str, _Field]) -> bytes:
     for number, part in enumerate(mail.walk()):
         if part.is_multipart():
             part.set_boundary(f"{digest}.{number}")
-    headers = [
-        header
-        for header in _NEW_HEADER.split(fields["headers"].content.strip())
-        if not _BODY_HEADER.match(header)
+    return b"\r\n".join([*_headers(fields), bytes(mail)])
+
+
+def _headers(fields: Mapping[str, _Field]) -> list[bytes]:
+    """Return the original headers, or if there are none, those that SendGrid has read."""
+    original = fields["headers"].content.strip()
+    if original:
+        return [header for header in _NEW_HEADER.split(original) if not _BODY_HEADER.match(header)]
+    return [
+        f"{name}: {' '.join(_text(fields, name).split())}".encode()
+        for name in ("from", "to", "cc", "subject")
+        if name in fields
     ]
-    return b"\r\n".join([*headers, bytes(mail)])
 
 
 def _attach(mail: EmailMessage, field: _Field, info: Any) -> None:

@@ -106,7 +106,7 @@ def _recipients(message: OutboundMessage) -> dict[str, list[dict[str, str]]]:
             address = _address(text, "recipient")
             if address.addr_spec.casefold() not in seen:
                 seen.add(address.addr_spec.casefold())
-                recipients.setdefault(field, []).append(_named(address, quoted=True))
+                recipients.setdefault(field, []).append(_named(address))
     return recipients
 
 
@@ -117,15 +117,9 @@ def _address(text: str, role: str) -> Address:
         raise Rejected("address_invalid", f"{role}: {error}") from error
 
 
-def _named(address: Address, *, quoted: bool = False) -> dict[str, str]:
+def _named(address: Address) -> dict[str, str]:
     name = address.display_name
-    if not name:
-        return {"email": address.addr_spec}
-    # SendGrid cuts a recipient's name at a comma or semicolon unless the name is quoted. It does
-    # not do so with other names: https://github.com/sendgrid/sendgrid-python/issues/291
-    if quoted and re.search("[,;]", name):
-        name = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
-    return {"email": address.addr_spec, "name": name}
+    return {"email": address.addr_spec, **({"name": name} if name else {})}
 
 
 def _headers(message: OutboundMessage, author: Address) -> dict[str, str]:

@@ -29,6 +29,9 @@ ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
 STANDARD_HEADERS = frozenset({ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER})
+SVIX_PREFIX = "svix-"
+"""Replaces `webhook-` in the headers of senders that use Svix, whose signatures are the same.
+Source: https://docs.svix.com/receiving/verifying-payloads/how-manual"""
 
 
 def sign_hmac(secret: bytes, content: bytes, algorithm: Algorithm, encoding: Encoding) -> str:
@@ -127,7 +130,8 @@ def verify_standard(
 
     Args:
         secrets: The accepted secrets.
-        headers: The headers of the request, with names in lower case.
+        headers: The headers of the request, with names in lower case. They may begin with `svix-`
+            instead of `webhook-`.
         body: The body of the request.
         now: The current time.
 
@@ -135,6 +139,12 @@ def verify_standard(
         UnsignedWebhook: A header is missing.
         UnverifiedWebhook: The signature is invalid, or the timestamp too far from `now`.
     """
+    if not headers.keys() >= STANDARD_HEADERS:
+        headers = {
+            name: headers[svix]
+            for name in STANDARD_HEADERS
+            if (svix := name.replace("webhook-", SVIX_PREFIX)) in headers
+        }
     if not headers.keys() >= STANDARD_HEADERS:
         raise UnsignedWebhook(f"the headers {', '.join(sorted(STANDARD_HEADERS))} are required")
     webhook_id, seconds = headers[ID_HEADER], headers[TIMESTAMP_HEADER]

@@ -4,6 +4,7 @@ A webhook is verified, stored and only then answered, so the provider need not r
 a 2xx response.
 """
 
+import re
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -106,11 +107,17 @@ def _webhook_request(kind: WebhookKind) -> WebhookRequest:
         kind=kind,
         method=request.method,
         # The raw URL, because signatures cover it character by character.
-        url=settings().base_url + request.environ["RAW_URI"],
+        url=settings().base_url + _target(),
         headers={name.lower(): value for name, value in request.headers},
         body=request.get_data(cache=False),
         received_at=datetime.now(UTC),
     )
+
+
+def _target() -> str:
+    """Return path and query as received, also of an absolute target (RFC 9112, section 3.2.2)."""
+    target: str = request.environ["RAW_URI"]
+    return target if target.startswith("/") else re.sub(r"^[A-Za-z][\w+.-]*://[^/?]*", "", target)
 
 
 def _status(error: WebhookError) -> HTTPStatus:

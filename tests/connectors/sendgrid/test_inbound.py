@@ -110,6 +110,23 @@ def test_parsed_email_is_read():
     assert "unknown" not in email.metadata
 
 
+def test_email_with_an_empty_headers_field_keeps_its_content() -> None:
+    email = read(
+        parsed(
+            headers=b" \r\n",
+            **{"from": "Ann Ö <ann@example.org>".encode(), "to": b"shop@in.example.com"},
+            subject="Grüße\r\nX-More: 1".encode(),
+            text=b"Hello",
+            attachment1=("a.txt", "text/plain", b"file"),
+        )
+    )
+    assert email.body.strip() == "Hello"
+    assert [(file.name, file.content) for file in email.attachments] == [("a.txt", b"file")]
+    assert "ann@example.org" in email.sender
+    assert email.subject == "Grüße X-More: 1"
+    assert "X-More" not in email.headers
+
+
 def test_text_is_decoded_with_its_charset_or_as_utf_8():
     table = [
         (b'{"text": "utf-8"}', "é".encode(), "é"),

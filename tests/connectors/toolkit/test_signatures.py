@@ -82,6 +82,21 @@ def test_one_valid_signature_is_enough() -> None:
     assert not failures
 
 
+def test_headers_may_have_the_names_of_svix() -> None:
+    def svix(**changes: str) -> dict[str, str]:
+        given = headers(**changes).items()
+        return {name.replace("webhook-", "svix-"): value for name, value in given}
+
+    assert verify_standard((OLD,), svix(), BODY, NOW) == ID
+    assert verify_standard((OLD,), {**svix(id="msg_other"), **headers()}, BODY, NOW) == ID
+    with pytest.raises(UnverifiedWebhook):
+        verify_standard((OLD,), svix(id="msg_other"), BODY, NOW)
+    mixed = {**svix(), "webhook-id": ID}
+    del mixed["svix-id"]
+    with pytest.raises(UnsignedWebhook):
+        verify_standard((OLD,), mixed, BODY, NOW)
+
+
 def test_any_other_request_is_unverified() -> None:
     rows = [
         ((OTHER,), {}, BODY),

@@ -128,6 +128,22 @@ def test_signature_covers_the_public_url_exactly_as_requested(call: Call) -> Non
     assert call("inbound", TEXT, query="?a=%20b&c=%2F").status_code == 200
 
 
+def test_signature_covers_the_path_of_an_absolute_request_target(
+    call: Call, anonymous: FlaskClient
+) -> None:
+    # RFC 9112, section 3.2.2. Some proxies send the whole URL in the request line.
+    for origin in ("http://internal.test:8000", "HTTPS://post.example.com"):
+        path = "/api/webhooks/twilio/inbound?a=%20b"
+        response = anonymous.post(
+            path,
+            data=urlencode(TEXT),
+            content_type="application/x-www-form-urlencoded",
+            headers=sign(path, TEXT),
+            environ_overrides={"RAW_URI": origin + path},
+        )
+        assert response.status_code == 200, origin
+
+
 def test_any_secret_of_any_profile_verifies_a_webhook(call: Call) -> None:
     for token in ("another token", "old token"):
         headers = sign("/api/webhooks/twilio/inbound", TEXT, token)
