@@ -12,6 +12,7 @@ PHONE_CHANNELS = frozenset({"sms", "mms"})
 LINK_SCHEMES = frozenset({"tel", "sms", "smsto", "mms", "mmsto"})
 """Schemes of links to a phone number. Behind them the number is the same address."""
 MAX_SHORT_CODE_DIGITS = 8
+NAME_PUNCTUATION = " -_.,&+!/'"
 TO_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
@@ -92,6 +93,7 @@ def normalise_sender(channel: str, value: str, region: str | None = None) -> str
     """Return a sender in the form in which it is stored.
 
     As `normalise`, but names and short codes, which can send on phone channels, are unchanged.
+    A name has letters, digits, spaces and `NAME_PUNCTUATION`.
 
     Raises:
         ValueError: the value is not a sender of this channel.
@@ -101,6 +103,11 @@ def normalise_sender(channel: str, value: str, region: str | None = None) -> str
         is_short_code = number.isdecimal() and len(number) <= MAX_SHORT_CODE_DIGITS
         if is_short_code or any(character.isalpha() for character in number):
             check_line(value)
+            if not all(one.isalnum() or one in NAME_PUNCTUATION for one in number):
+                raise ValueError(
+                    "neither a phone number nor a sender name. A name has letters, digits, spaces"
+                    f" and {NAME_PUNCTUATION.strip()} only."
+                )
             return value
     return normalise(channel, value, region)
 

@@ -153,7 +153,7 @@ class MessageContent(Request):
     )
     priority: Priority = Field(2, description="0 or immediate, 1 or high, 2 or medium, 3 or low.")
     send_at: Instant | None = Field(
-        None, description="The earliest time to send; at most a year ahead."
+        None, description="The earliest time to send; at most a year ahead, or a day in the past."
     )
     expires_at: Instant | None = Field(
         None,

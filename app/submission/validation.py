@@ -15,14 +15,15 @@ from app.submission.schema import MessageFields
 from app.submission.submission import Submission
 from connectors.api.settings import MESSAGE_RESERVED_HEADERS
 from connectors.base import Channel
+from connectors.toolkit.mail.mime import is_reserved_header
 
 MAX_SEND_AHEAD = timedelta(days=366)
+MAX_SEND_BEHIND = timedelta(days=1)
 MAX_EXPIRY_AHEAD = timedelta(days=732)
 MAX_SENDER = 128
+# 255 parts of 153 characters (3GPP TS 23.040, 9.2.3.24.1).
+MAX_TEXT = 39_015
 EMAIL_ONLY = ("html", "cc", "bcc", "reply_to")
-EMAIL_HEADERS = frozenset(
-    {"from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "mime-version"}
-)
 
 SAME_FIELDS = {field.name for field in fields(Submission)} & MessageFields.model_fields.keys()
 
@@ -132,6 +133,8 @@ def _check_content(channel: Channel, message: MessageFields, errors: list[FieldE
             for field in EMAIL_ONLY
             if getattr(message, field)
         ]
+    if channel in addresses.PHONE_CHANNELS and len(message.body) > MAX_TEXT:
+        errors.append(FieldError("body", f"must not be longer than {MAX_TEXT} characters"))
     if channel == "sms" and message.attachments:
         errors.append(FieldError("attachments", "not supported for SMS. Use the channel mms."))
     content = {
@@ -147,10 +150,12 @@ def _check_content(channel: Channel, message: MessageFields, errors: list[FieldE
 
 
 def _check_headers(channel: Channel, message: MessageFields, errors: list[FieldError]) -> None:
-    reserved = EMAIL_HEADERS if channel == "email" else MESSAGE_RESERVED_HEADERS
     for name in message.headers:
-        lower = name.lower()
-        if lower in reserved or (channel == "email" and lower.startswith("content-")):
+        if channel == "email":
+            is_reserved = is_reserved_header(name)
+        else:
+            is_reserved = name.lower() in MESSAGE_RESERVED_HEADERS
+        if is_reserved:
             errors.append(FieldError(f"headers.{name}", "reserved: this header cannot be set"))
 
 
@@ -158,6 +163,9 @@ def _check_times(message: MessageFields, errors: list[FieldError]) -> None:
     current = now()
     if message.send_at and message.send_at > current + MAX_SEND_AHEAD:
         errors.append(FieldError("send_at", "must be at most a year ahead"))
+    if message.send_at and message.send_at < current - MAX_SEND_BEHIND:
+        reason = "must not be more than a day in the past. Leave it out to send at once."
+        errors.append(FieldError("send_at", reason))
     if message.expires_at and message.expires_at <= max(message.send_at or current, current):
         errors.append(FieldError("expires_at", "must be in the future, and after send_at"))
     if message.expires_at and message.expires_at > current + MAX_EXPIRY_AHEAD:

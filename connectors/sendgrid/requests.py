@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, StrictInt, StrictStr, ValidationError
 
 from connectors.base import Attachment, OutboundMessage, Rejected
 from connectors.toolkit.mail.addresses import parse_mailbox
+from connectors.toolkit.mail.mime import is_reserved_header
 
 UID_ARGUMENT = "postroom_uid"
 """The custom argument that contains the message's uid. SendGrid returns it with every event."""
@@ -124,7 +125,7 @@ def _named(address: Address) -> dict[str, str]:
 
 def _headers(message: OutboundMessage, author: Address) -> dict[str, str]:
     for name in message.headers:
-        if name.lower() in RESERVED_HEADERS:
+        if name.lower() in RESERVED_HEADERS or is_reserved_header(name):
             raise Rejected("header_not_allowed", f"headers: {name} is reserved. Remove it.")
     encoded = {
         # SendGrid does not encode non-ASCII header values itself (RFC 2047).

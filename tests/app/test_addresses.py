@@ -110,9 +110,28 @@ def test_each_channel_normalises_its_own_kind_of_address() -> None:
 
 def test_name_or_short_code_can_send_but_not_receive() -> None:
     for channel in ("sms", "mms"):
-        for value in ("ACME", "Shop 24", "72727", "12345678", "whatsapp:ACME"):
+        for value in (
+            "ACME",
+            "Shop 24",
+            "Müller & Söhne",
+            "T-Bank.ru",
+            "72727",
+            "12345678",
+            "whatsapp:ACME",
+        ):
             assert addresses.normalise_sender(channel, value) == value
             assert "phone number" in error_of(addresses.normalise, channel, value)
+        for value in (
+            "nobody@",
+            "@",
+            "a@b.example",
+            "ACME <1>",
+            "ACME\t",
+            "ACME\u200b",
+            "a:@b",
+            " ",
+        ):
+            assert "phone number" in error_of(addresses.normalise_sender, channel, value), value
 
 
 def test_no_address_can_end_a_header() -> None:

@@ -111,6 +111,8 @@ def receive_sms(body: InboundSmsRequest) -> Received:
     id a message is a repeat if it has the same content and `timestamp`; without either, every
     request stores a new message.
     """
+    if not (body.body or body.subject or body.html or body.attachments):
+        raise InvalidError([FieldError("body", "required: the message has no content")])
     channel = body.type or ("mms" if body.attachments else "sms")
     return _store(body, channel, body.provider_message_id)
 

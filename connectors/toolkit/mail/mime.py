@@ -32,7 +32,35 @@ _MEDIA_TYPE = re.compile(
     r"""([\w!#$&^.+-]+)/([\w!#$&^.+-]+) \s*+ (?:;\s*+charset="?([\w.:-]++)"?)? \s*+ (?:;|$)""",
     re.ASCII | re.VERBOSE,
 )
-_OWN_HEADERS = frozenset({"from", "to", "cc", "bcc", "date", "message-id", "mime-version"})
+# Postroom sets these, or they are for the servers that relay and receive the message.
+_RESERVED_HEADERS = frozenset(
+    {
+        "apparently-to",
+        "authentication-results",
+        "bcc",
+        "cc",
+        "date",
+        "delivered-to",
+        "dkim-signature",
+        "from",
+        "message-id",
+        "mime-version",
+        "received",
+        "received-spf",
+        "reply-to",
+        "return-path",
+        "sender",
+        "subject",
+        "to",
+    }
+)
+_RESERVED_PREFIXES = ("arc-", "content-", "resent-")
+
+
+def is_reserved_header(name: str) -> bool:
+    """Return whether a message must not set this header of its e-mail."""
+    lower = name.lower()
+    return lower in _RESERVED_HEADERS or lower.startswith(_RESERVED_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +224,7 @@ def _composed(message: OutboundMessage, author: Address, message_id: str) -> byt
     for name, value in message.headers.items():
         if not _HEADER_NAME.fullmatch(name):
             raise Rejected("5.6.0", "the name of a header is not valid")
-        if name.lower() in _OWN_HEADERS or name.lower().startswith("content-"):
+        if is_reserved_header(name):
             raise Rejected("5.6.0", f"the header {name} is reserved")
         mail[name] = value
 

@@ -44,6 +44,11 @@ def test_invalid_fields_are_rejected_with_a_reason(loaded_agents: Agents) -> Non
         ("sms", {"to": ["+18045551234"]}, "to", "one address"),
         ("sms", {"from": "x" * 129}, "from", "128"),
         ("sms", {"from": "a\nb"}, "from", "CR, LF"),
+        ("sms", {"from": "nobody@"}, "from", "phone number"),
+        ("sms", {"from": "user@example.com"}, "from", "phone number"),
+        ("sms", {"body": "x" * 39_016}, "body", "39015"),
+        ("sms", {"type": "mms", "body": "x" * 39_016}, "body", "39015"),
+        ("sms", {"send_at": _from_now(days=-2)}, "send_at", "more than a day in the past"),
         ("sms", {"body": ""}, "body", "required"),
         ("sms", {"body": "a\0b"}, "body", "NUL"),
         ("sms", {"body": "\ud800"}, "body", "surrogate"),
@@ -86,6 +91,20 @@ def test_invalid_fields_are_rejected_with_a_reason(loaded_agents: Agents) -> Non
         ("email", {"headers": {"X A": "a"}}, "headers.X A", "pattern"),
         ("email", {"headers": {"BCC": "x@example.org"}}, "headers.BCC", "reserved"),
         ("email", {"headers": {"Content-Type": "x"}}, "headers.Content-Type", "reserved"),
+        *[
+            ("email", {"headers": {name: "x"}}, f"headers.{name}", "reserved")
+            for name in (
+                "Sender",
+                "Received",
+                "Return-Path",
+                "DKIM-Signature",
+                "Resent-Bcc",
+                "resent-to",
+                "ARC-Seal",
+                "Authentication-Results",
+                "Apparently-To",
+            )
+        ],
     ]
     failures = []
     for channel, fields, field, reason in rows:
@@ -122,7 +141,15 @@ def test_each_channel_accepts_the_content_it_can_carry(loaded_agents: Agents) ->
 
 
 def test_phone_senders_may_be_names_and_short_codes(loaded_agents: Agents) -> None:
-    for sender in ("Postroom", "12345", "+12016661234", "whatsapp:+12016661234"):
+    for sender in (
+        "Postroom",
+        "My Shop-24",
+        "Müller & Co.",
+        "MG" + "0a" * 16,
+        "12345",
+        "+12016661234",
+        "whatsapp:+12016661234",
+    ):
         assert submit(loaded_agents, "sms", **{"from": sender}).sender == sender
 
 
@@ -168,3 +195,14 @@ def test_longest_values_are_accepted(loaded_agents: Agents) -> None:
     }
     submission = validate(parse(MessageRequest, fields), loaded_agents)
     assert (len(submission.recipient), len(submission.reference or "")) == (512, 255)
+
+
+def test_time_to_send_may_be_in_the_recent_past(loaded_agents: Agents) -> None:
+    assert submit(loaded_agents, "sms", send_at=_from_now(hours=-23)).send_at is not None
+
+
+def test_message_cannot_replace_the_idempotency_key_of_postroom(loaded_agents: Agents) -> None:
+    fields = {"channel": "http", "to": "/orders", "headers": {"idempotency-Key": "x"}}
+    with pytest.raises(InvalidError) as caught:
+        validate(parse(MessageRequest, fields), loaded_agents)
+    assert [error.field for error in caught.value.errors] == ["headers.idempotency-Key"]

@@ -73,6 +73,7 @@ def test_message_that_sendgrid_cannot_send_is_rejected_before_it_is_sent(
         ({"sender": "x"}, "address_invalid"),
         ({"headers": {"X-A": "1", "X-SG-EID": "1"}}, "header_not_allowed"),
         ({"headers": {"Content-Type": "text/html"}}, "header_not_allowed"),
+        ({"headers": {"Sender": "eve@example.org"}}, "header_not_allowed"),
         ({"headers": {"bCC": "eve@example.org"}}, "header_not_allowed"),
         ({"headers": {"Message-Id": "<1@example.org>"}}, "header_not_allowed"),
         ({"metadata": {"categories": "news"}}, "metadata_invalid"),

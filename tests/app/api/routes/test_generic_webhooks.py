@@ -225,6 +225,8 @@ def test_invalid_messages_are_rejected_and_store_nothing(call: Call, outbox: Out
         ("email", {**EMAIL, "attachments": [{}]}, "attachments"),
         ("sms", {**SMS, "deep": deep}, "deep"),
         ("sms", [], ""),
+        ("sms", _without(SMS, "body"), "body"),
+        ("sms", {**SMS, "body": "", "attachments": []}, "body"),
     ]
     failures = []
     for kind, body, field in rows:
