@@ -33,7 +33,5 @@ def find_exposures(connection: Connection) -> list[str]:
     if not exposing:
         return []
     advice = ", ".join(f"{name} = {value}" for name, value in PRIVATE_SETTINGS.items())
-    return [
-        f"database: the server may write message content to its log ({', '.join(exposing)})."
-        f" Set {advice}, and do not log statements."
-    ]
+    exposed = f"the server may write message content to its log ({', '.join(exposing)})"
+    return [f"database: {exposed}. Set {advice}, and do not log statements."]

@@ -3,6 +3,7 @@
 `celery -A tasks worker|beat|flower` starts here. No other package imports it.
 """
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -10,6 +11,8 @@ from celery import Celery
 from celery.signals import celeryd_init, setup_logging
 
 from app import logs
+from app.agents import AgentsError, agent_names, agents
+from app.startup import describe_start_error
 from tasks import broker
 
 TASK_MODULES = (
@@ -19,6 +22,11 @@ TASK_MODULES = (
     "tasks.poll",
     "tasks.scan",
 )
+
+try:
+    agent_names()  # celeryconfig.py needs the settings and these names
+except (AgentsError, ValueError) as error:
+    sys.exit(describe_start_error(error))
 
 broker.install()
 celery = Celery("postroom")
@@ -33,6 +41,10 @@ def prepare_worker(**_: Any) -> None:
     Beat and Flower know tasks by name. Celery's own `include` would import the tasks there too,
     which doubles their memory and start-up time.
     """
+    try:
+        agents()
+    except AgentsError as error:  # Celery would log any other error, and start without tasks
+        sys.exit(describe_start_error(error))
     import_module("app.agents.token_store").install()
     for module in TASK_MODULES:
         import_module(module)

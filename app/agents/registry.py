@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -48,7 +48,10 @@ class Agents:
             unknown = tree.keys() - {"agents", "routes"}
             problems += [f"{key}: unknown key. Use agents or routes." for key in unknown]
             agents = _parse_agents(problems, tree.get("agents", {}))
-            routes = _parse_routes(problems, tree.get("routes", []), agents)
+            # All names: a route to an agent that is itself invalid is not another problem.
+            tables = tree.get("agents", {})
+            names = [*tables] if isinstance(tables, dict) else []
+            routes = _parse_routes(problems, tree.get("routes", []), names)
         if problems:
             raise AgentsError("\n".join(f"{path}: {problem}" for problem in problems))
         return cls(agents, tuple(routes))
@@ -177,7 +180,7 @@ def _conflicts(name: str, agent: Agent, connector_class: type[Connector[Any]]) -
                 yield f"settings.{line} (profile {profile_name})"
 
 
-def _parse_routes(problems: list[str], tables: Any, agents: dict[str, Agent]) -> list[Route]:
+def _parse_routes(problems: list[str], tables: Any, agents: Collection[str]) -> list[Route]:
     if not isinstance(tables, list):
         problems.append("routes: not a list of tables. Write each route as [[routes]].")
         return []

@@ -2,7 +2,7 @@
 
 import click
 
-from app.agents import agents
+from app.cli.configured import configured_agents
 from app.cli.errors import NothingToDoError
 from app.cli.output import OPERATOR
 from app.db import transaction
@@ -43,8 +43,9 @@ def resume(agent: str | None) -> None:
 
 
 def _known(agent: str) -> str:
-    if agent not in agents().by_name:
-        known = ", ".join(sorted(agents().by_name))
+    configured = configured_agents()
+    if configured is not None and agent not in configured:
+        known = ", ".join(sorted(configured))
         raise NothingToDoError(f"agent: there is no agent {agent}. Available agents: {known}.")
     return agent
 

@@ -9,13 +9,16 @@ from rich.live import Live
 from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
-from app.agents import agents
+from app.cli.configured import configured_agents
 from app.cli.output import console, format_duration, json_option, print_json, printable, table
 from app.db import autocommit
 from app.queries import overview
 from app.queries.overview import AgentOverview, SchedulerOverview
 
 WATCH_SECONDS = 1.0
+Configured = frozenset[str] | None
+"""The names in agents.toml, or None if it cannot be read."""
+
 COLUMNS = ("agent", "waiting", "in flight", "sent 1h", "failed 24h", "oldest due", "note")
 
 
@@ -30,47 +33,48 @@ def status(*, watch: bool, as_json: bool) -> None:
     """
     if watch and (as_json or not console().is_terminal):
         raise click.UsageError("--watch needs a terminal, and cannot be combined with --json")
-    scheduler, each = _read()
+    configured = configured_agents()
+    scheduler, each = _read(configured)
     if as_json:
         print_json(
             {
                 "scheduler": _scheduler_as_dict(scheduler),
-                "agents": [_agent_as_dict(agent) for agent in each],
+                "agents": [_agent_as_dict(agent, configured) for agent in each],
             }
         )
     elif watch:
-        _watch(_view(scheduler, each))
+        _watch(configured)
     else:
-        console().print(_view(scheduler, each))
+        console().print(_view(configured, scheduler, each))
 
 
-def _read() -> tuple[SchedulerOverview, list[AgentOverview]]:
+def _read(configured: Configured) -> tuple[SchedulerOverview, list[AgentOverview]]:
     with autocommit() as connection:
-        figures = overview.list_agents(connection, agents().by_name)
+        figures = overview.list_agents(connection, configured or ())
         return overview.get_scheduler(connection), figures
 
 
-def _watch(view: RenderableType) -> None:
-    with Live(view, console=console(), auto_refresh=False) as live:
+def _watch(configured: Configured) -> None:
+    with Live(_view_now(configured), console=console(), auto_refresh=False) as live:
         try:
             while True:
                 live.refresh()
                 time.sleep(WATCH_SECONDS)
-                live.update(_view_now())
+                live.update(_view_now(configured))
         except KeyboardInterrupt:
             return
 
 
-def _view_now() -> RenderableType:
+def _view_now(configured: Configured) -> RenderableType:
     """Return the current view. An unreachable database is reported rather than raised."""
     try:
-        return _view(*_read())
+        return _view(configured, *_read(configured))
     except OperationalError as error:
         reason = str(error.orig).partition("\n")[0]
         return Text(f"The database is unreachable: {reason}", "red")
 
 
-def _view(scheduler: SchedulerOverview, each: list[AgentOverview]) -> Group:
+def _view(configured: Configured, scheduler: SchedulerOverview, each: list[AgentOverview]) -> Group:
     rows = (
         (
             agent.agent,
@@ -79,7 +83,7 @@ def _view(scheduler: SchedulerOverview, each: list[AgentOverview]) -> Group:
             agent.sent_last_hour,
             agent.failed_last_day,
             format_duration(agent.oldest_due),
-            _note(agent),
+            _note(agent, configured),
         )
         for agent in each
     )
@@ -98,8 +102,8 @@ def _headline(scheduler: SchedulerOverview) -> Text:
     return line
 
 
-def _note(agent: AgentOverview) -> str:
-    if not agent.configured:
+def _note(agent: AgentOverview, configured: Configured) -> str:
+    if configured is not None and not agent.configured:
         return "not in agents.toml"
     if not agent.paused:
         return ""
@@ -118,11 +122,11 @@ def _scheduler_as_dict(scheduler: SchedulerOverview) -> dict[str, Any]:
     }
 
 
-def _agent_as_dict(agent: AgentOverview) -> dict[str, Any]:
+def _agent_as_dict(agent: AgentOverview, configured: Configured) -> dict[str, Any]:
     oldest = agent.oldest_due
     return {
         "agent": agent.agent,
-        "configured": agent.configured,
+        "configured": None if configured is None else agent.configured,
         "waiting": agent.waiting,
         "in_flight": agent.in_flight,
         "sent_last_hour": agent.sent_last_hour,

@@ -125,11 +125,26 @@ def test_invalid_setting_is_named_by_its_variable(
         assert value not in line
 
 
-def test_missing_agents_file_is_named(postroom: Postroom, database: str, agents_file: Path) -> None:
-    agents_file.unlink()
-    result = postroom("status")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert str(agents_file) in result.stderr
+@pytest.mark.parametrize("mistake", ["colour = 1", "[agents.gateway", None])
+def test_invalid_agents_file_is_a_warning_to_commands_that_do_not_need_the_agents(
+    postroom: Postroom, database: str, agents_file: Path, insert: Insert, mistake: str | None
+) -> None:
+    insert("failed")
+    if mistake is None:
+        agents_file.unlink()
+    else:
+        agents_file.write_text(f"{agents_file.read_text()}\n{mistake}\n")
+    for arguments in (("status",), ("pause", "gateway"), ("resume", "gateway")):
+        result = postroom(*arguments)
+        assert result.exit_code == 0, result.output
+        [warning] = result.stderr.splitlines()
+        assert warning.startswith(f"postroom: warning: {agents_file}: ")
+        assert "not in agents.toml" not in result.stdout
+    for arguments in (("pause",), ("resume",), ("replay", "--status", "failed")):
+        assert (postroom(*arguments).exit_code, postroom(*arguments).stderr) == (0, "")
+    sent = postroom("send", "--channel", "sms", "--to", "+18045551234", "--body", "Hello")
+    assert (sent.exit_code, sent.stdout) == (1, "")
+    assert sent.stderr.startswith(f"postroom: {agents_file}: ")
 
 
 def test_migrate_reports_the_revisions(postroom: Postroom, empty_database: str) -> None:
