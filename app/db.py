@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine
+from psycopg2.errors import ReadOnlySqlTransaction
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.settings import settings
 
@@ -37,7 +46,7 @@ def _load_float(digits: str) -> float | str:
 
 def _make_engine(**options: Any) -> Engine:
     """Return an engine whose connections use UTC and cancel a statement after 30 seconds."""
-    return create_engine(
+    engine = create_engine(
         settings().database_url,
         pool_size=10,
         max_overflow=20,
@@ -56,6 +65,37 @@ def _make_engine(**options: Any) -> Engine:
         },
         **options,
     )
+    event.listen(engine, "handle_error", _discard_read_only_connections)
+    return engine
+
+
+def _discard_read_only_connections(context: ExceptionContext) -> None:
+    """Connect again after a write failed because the server is read-only.
+
+    After a failover, the old connections may lead to the former primary for ever.
+    """
+    if isinstance(context.original_exception, ReadOnlySqlTransaction):
+        context.is_disconnect = True
+
+
+def is_read_only(error: Exception) -> bool:
+    """Return whether a write failed because PostgreSQL is read-only."""
+    return isinstance(error, DBAPIError) and isinstance(error.orig, ReadOnlySqlTransaction)
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Return whether PostgreSQL cannot do now what it may do later: it is down, full, or busy."""
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+
+
+def describe_error(error: SQLAlchemyError) -> str:
+    """Return a description for the log, without the address of the database or any value."""
+    if is_read_only(error):
+        return "PostgreSQL is read-only"
+    if is_unavailable(error):
+        return "PostgreSQL is out of reach"
+    state = getattr(getattr(error, "orig", None), "pgcode", None)
+    return f"{type(error).__name__}, SQLSTATE {state}" if state else type(error).__name__
 
 
 @cache

@@ -35,6 +35,31 @@ def migrate(url: str) -> None:
         _clear_caches()
 
 
+@contextmanager
+def read_only(url: str) -> Iterator[None]:
+    """Make a database read-only for new connections; `app.db` connects again.
+
+    After the block, new connections may write again. Those of `app.db` stay open and read-only.
+    """
+    _alter(url, "SET default_transaction_read_only = on")
+    db.close()
+    try:
+        yield
+    finally:
+        _alter(url, "RESET default_transaction_read_only")
+
+
+def _alter(url: str, change: str) -> None:
+    name = urlsplit(url).path.strip("/")
+    with closing(
+        psycopg2.connect(
+            url.replace("+psycopg2", ""), options="-c default_transaction_read_only=off"
+        )
+    ) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"ALTER DATABASE {name} {change}")
+
+
 def _clear_caches() -> None:
     db.close()
     settings.cache_clear()

@@ -6,10 +6,10 @@ from http import HTTPStatus
 import structlog
 from flask import Flask, Response
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from app import db
 from app.errors import ConflictError, FieldError, InvalidError, NotFoundError
 
 CONTENT_TYPE = "application/problem+json"
@@ -72,8 +72,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(NotFoundError, _not_found)
     app.register_error_handler(ConflictError, _conflict)
     app.register_error_handler(HTTPException, _http_error)
-    for unreachable in (OperationalError, InterfaceError, PoolTimeoutError):
-        app.register_error_handler(unreachable, _database_error)
+    app.register_error_handler(SQLAlchemyError, _database_error)
     app.register_error_handler(Exception, _defect)
 
 
@@ -110,12 +109,15 @@ def _http_error(error: HTTPException) -> Response:
     return _respond(ProblemError(status, DETAILS.get(status, status.phrase), headers=headers))
 
 
-def _database_error(error: Exception) -> Response:
+def _database_error(error: SQLAlchemyError) -> Response:
+    is_read_only = db.is_read_only(error)
+    if not is_read_only and not db.is_unavailable(error):
+        return _defect(error)
     log.error("database unavailable", error=type(error.__cause__ or error).__name__)
     return _respond(
         ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "The database is unavailable. Try again.",
+            f"The database is {'read-only' if is_read_only else 'unavailable'}. Try again.",
             headers={"Retry-After": "5"},
         )
     )

@@ -1,6 +1,7 @@
 """API tokens. A token is shown once, when it is created; only its SHA-256 is stored."""
 
 import hmac
+import logging
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,8 +10,12 @@ from hashlib import sha256
 from typing import Literal, get_args
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.db import describe_error
 from app.models import ApiToken
+
+log = logging.getLogger(__name__)
 
 Scope = Literal["submit", "read", "operate", "receive"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -64,20 +69,17 @@ def create_token(
     return token
 
 
-# The same statement updates last_used_at, at most once a minute: that saves a round trip, and a
-# row version for each request.
+# last_used_at is updated at most once a minute, to save round trips and row versions, and only
+# where the database can be written: a token can be used for reading while it is read-only.
 FIND = text("""
-WITH found AS (
-    SELECT id, name, hash, scopes, revoked_at <= now() AS revoked, expires_at <= now() AS expired
-    FROM api_tokens WHERE hash = :hash
-), used AS (
-    UPDATE api_tokens SET last_used_at = now()
-    FROM found
-    WHERE api_tokens.id = found.id AND found.revoked IS NOT TRUE AND found.expired IS NOT TRUE
-        AND (api_tokens.last_used_at IS NULL
-            OR api_tokens.last_used_at < now() - interval '1 minute')
-)
-SELECT name, hash, scopes, revoked, expired FROM found
+SELECT id, name, hash, scopes, revoked_at <= now() AS revoked, expires_at <= now() AS expired,
+    (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+        AND NOT current_setting('transaction_read_only')::boolean AS is_use_due
+FROM api_tokens WHERE hash = :hash
+""")
+RECORD_USE = text("""
+UPDATE api_tokens SET last_used_at = now()
+WHERE id = :id AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
 """)
 
 
@@ -97,7 +99,17 @@ def find_client(connection: Connection, token: str, *, name: str | None = None) 
         raise TokenError("The token has been revoked.")
     if row.expired:
         raise TokenError("The token has expired.")
+    if row.is_use_due:
+        _record_use(connection, row.id)
     return Client(row.name, frozenset(row.scopes))
+
+
+def _record_use(connection: Connection, token_id: int) -> None:
+    """Update `last_used_at`. A disk that is full, for one, must not keep a token from reading."""
+    try:
+        connection.execute(RECORD_USE, {"id": token_id})
+    except SQLAlchemyError as error:
+        log.warning("cannot record the use of a token: %s", describe_error(error))
 
 
 def revoke(connection: Connection, token_id: int) -> bool:

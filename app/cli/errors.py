@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from app.agents import AgentsError
 from app.cli.output import printable
+from app.db import is_read_only
 from app.errors import InvalidError, NotFoundError
 from app.migrate import NewerDatabaseError
 from app.settings import Settings, describe_errors
@@ -56,6 +57,8 @@ def command_error(error: Exception) -> CommandError | None:
 def _database_error(error: DBAPIError) -> CommandError | None:
     if isinstance(error.orig, UndefinedTable):
         return CommandError("database: not migrated. Run `postroom migrate`.")
+    if is_read_only(error):
+        return CommandError("database: read-only. Try again when it accepts writes.")
     if not isinstance(error, OperationalError | InterfaceError):
         return None
     reason = str(error.orig).partition("\n")[0]

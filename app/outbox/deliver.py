@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import redis
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.agents import Agent, Agents
-from app.db import autocommit, transaction
+from app.db import autocommit, describe_error, transaction
 from app.limits import RateLimiter
 from app.outbox.claim import Claim, release
 from app.outbox.isolation import send_isolated
@@ -121,9 +120,9 @@ class Deliverer:
 
 
 def _settle(started: Started, attempt: Attempt) -> bool:
-    """Record an attempt, again and again while PostgreSQL is out of reach: only this process
-    knows the provider's answer. After the lease another worker may hold the message, so it gives
-    up then. Return whether the claim still held.
+    """Record an attempt, again and again while PostgreSQL is down, read-only, or reports any other
+    error: only this process knows the provider's answer. After the lease another worker may hold
+    the message, so it gives up then. Return whether the claim still held.
     """
     give_up_at = time.monotonic() + started.lease.total_seconds()
     while True:
@@ -132,11 +131,12 @@ def _settle(started: Started, attempt: Attempt) -> bool:
                 _pause(started.claim.agent, attempt.outcome)
             with autocommit() as connection:
                 return bool(settle(connection, [attempt]))
-        except (OperationalError, InterfaceError, PoolTimeoutError):
+        except SQLAlchemyError as error:
             if time.monotonic() >= give_up_at:
                 raise
             log.warning(
-                "cannot record the outcome yet: PostgreSQL is out of reach",
+                "cannot record the outcome yet: %s",
+                describe_error(error),
                 extra={"message_id": started.message.id},
             )
             time.sleep(SETTLE_RETRY_SECONDS)

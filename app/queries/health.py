@@ -29,15 +29,15 @@ DEADLINE_SECONDS = 2.0
 MAX_MISSED_SCANS = 3
 MAX_DUE_AGE = timedelta(minutes=5)
 
-DatabaseStatus = Literal["up", "down", "not_migrated"]
+DatabaseStatus = Literal["up", "down", "read_only", "not_migrated"]
 
 
 class Health(BaseModel):
     """The health of Postroom.
 
-    `degraded` means that PostgreSQL or Redis is down, or that messages are not being sent: no scan
-    has run for three scan intervals, or a message has been due for five minutes, although neither
-    the scheduler nor the agent is paused.
+    `degraded` means that PostgreSQL or Redis is down or accepts no writes, or that messages are
+    not being sent: no scan has run for three scan intervals, or a message has been due for five
+    minutes, although neither the scheduler nor the agent is paused.
     """
 
     status: Literal["up", "degraded"]
@@ -61,10 +61,14 @@ class _Outbox:
     paused_agents: list[str]
 
 
-# Messages that are due and not yet being sent, of agents that are not paused: waiting, queued, or
-# without an agent. Reads the same partial indexes as the scan.
+# Writes and commits a row, which fails if the server is read-only or its disk is full. Then reads
+# the messages that are due and not yet being sent, of agents that are not paused: waiting, queued,
+# or without an agent, from the same partial indexes as the scan.
 OUTBOX = """
-WITH paused AS (SELECT coalesce(array_agg(agent ORDER BY agent), '{}') AS agents
+WITH written AS (
+    INSERT INTO leases (name, holder, lease_until) VALUES ('health', 'health', now())
+    ON CONFLICT (name) DO UPDATE SET lease_until = excluded.lease_until
+), paused AS (SELECT coalesce(array_agg(agent ORDER BY agent), '{}') AS agents
     FROM agent_states WHERE paused)
 SELECT (SELECT version_num FROM alembic_version),
     running, extract(epoch FROM now() - last_scan_at)::float8, (
@@ -126,6 +130,8 @@ def _check_database(agents: Sequence[str]) -> tuple[DatabaseStatus, _Outbox | No
         psycopg2.errors.UndefinedFunction,
     ):
         return "not_migrated", None
+    except psycopg2.errors.ReadOnlySqlTransaction:
+        return "read_only", None
     except (psycopg2.Error, TimeoutError):
         return "down", None
     if revision != newest_revision():

@@ -14,6 +14,7 @@ section = Section("health")
 
 DETAILS = {
     "down": "The database is unavailable.",
+    "read_only": "The database is read-only.",
     "not_migrated": "The database is not migrated. Run `postroom migrate`.",
 }
 
@@ -49,7 +50,7 @@ def get_liveness() -> Up:
     )
 )
 def get_readiness() -> Up:
-    """Check that messages can be accepted: the database is up and migrated."""
+    """Check that messages can be accepted: the database is up, migrated and can be written."""
     status = get_database_status()
     if status != "up":
         raise ProblemError(

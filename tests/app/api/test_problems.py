@@ -4,12 +4,13 @@ import logging
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
 
 from app import db, logs
 from app.api.factory import create_app
 from app.api.routes import messages
+from tests.servers import read_only
 
 SMS = {"to": "+18045551234", "from": "+12016661234", "body": "hi"}
 
@@ -79,6 +80,40 @@ def test_while_the_database_is_down_the_client_is_asked_to_try_again(
     response = create_app().test_client().get("/api/messages", headers={"X-API-Token": "x"})
     assert response.status_code == 503
     assert "Retry-After" in response.headers
+
+
+def test_while_the_database_is_read_only_reads_work_and_writes_are_to_be_tried_again(
+    client: FlaskClient, database: str, connection: Connection
+) -> None:
+    number = client.post("/api/messages/sms", json=SMS).get_json()["id"]
+    connection.execute(text("UPDATE api_tokens SET last_used_at = NULL"))
+    reads = [
+        rule.rule.replace("<id:message_id>", str(number))
+        for rule in client.application.url_map.iter_rules()
+        if "GET" in (rule.methods or ()) and rule.arguments <= {"message_id"}
+    ]
+    writes: list[tuple[str, object]] = [
+        ("/api/messages/sms", SMS),
+        (f"/api/messages/{number}/cancel", None),
+        ("/api/suppressions", {"channel": "sms", "address": "+18045551234"}),
+        ("/api/agents/gateway/pause", {}),
+        ("/api/scheduler/pause", {}),
+    ]
+    failures = []
+    with read_only(database):
+        for path in reads:
+            response = client.get(path)
+            if response.status_code >= 500 and path != "/health/ready":
+                failures.append(("GET", path, response.status_code))
+        for path, body in writes:
+            response = client.post(path, json=body)
+            if response.status_code != 503 or response.headers.get("Retry-After") != "5":
+                failures.append(("POST", path, response.status_code))
+        refused = client.post("/api/messages/sms", json=SMS)
+        assert refused.get_json()["detail"] == "The database is read-only. Try again."
+    assert not failures
+    assert client.post("/api/messages/sms", json=SMS).status_code == 202
+    assert connection.execute(text("SELECT last_used_at FROM api_tokens")).scalar_one()
 
 
 def test_log_of_a_database_error_contains_no_values(database: str) -> None:

@@ -71,7 +71,7 @@ def test_tokens_of_one_name_are_valid_until_each_is_revoked(connection: Connecti
     assert tokens.find_client(connection, new).name == "shop"
 
 
-def test_look_up_is_one_statement_and_records_the_use_once_a_minute(
+def test_look_up_is_one_statement_and_another_records_the_use_once_a_minute(
     connection: Connection,
 ) -> None:
     token = _create(connection)
@@ -82,8 +82,10 @@ def test_look_up_is_one_statement_and_records_the_use_once_a_minute(
 
     event.listen(connection, "before_cursor_execute", record)
     tokens.find_client(connection, token)
+    assert len(statements) == 2
+    tokens.find_client(connection, token)
     event.remove(connection, "before_cursor_execute", record)
-    assert len(statements) == 1
+    assert len(statements) == 3
 
     used = tokens.list_tokens(connection)[0].last_used_at
     assert used is not None

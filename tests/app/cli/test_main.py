@@ -11,7 +11,7 @@ import pytest
 from app import migrate
 from app.cli import COMMANDS, main
 from tests.app.cli.conftest import PROGRAM, Insert, Postroom
-from tests.servers import free_port
+from tests.servers import free_port, read_only
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +65,13 @@ def test_every_option_has_a_help_text() -> None:
 
 def test_unknown_command_is_invalid_usage(postroom: Postroom) -> None:
     assert postroom("fly").exit_code == 2
+
+
+def test_read_only_database_is_one_line(postroom: Postroom, database: str) -> None:
+    with read_only(database):
+        result = postroom("pause")
+    assert result.exit_code == 1
+    assert result.stderr == ("postroom: database: read-only. Try again when it accepts writes.\n")
 
 
 def test_unreachable_database_is_one_line_and_exit_code_4(

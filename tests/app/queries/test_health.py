@@ -11,6 +11,7 @@ from app.queries import health
 from app.queries.health import Health, get_database_status, get_health
 from app.settings import settings
 from tests.app.outbox.driver import Outbox
+from tests.servers import read_only
 
 PAUSE_SCHEDULER = "UPDATE scheduler_state SET running = false"
 PAUSE_AGENT = "INSERT INTO agent_states (agent, paused, changed_by) VALUES ('smtp', true, 'x')"
@@ -119,6 +120,14 @@ def test_server_that_is_down_or_frozen_is_reported(
     assert found.status == "degraded"
     assert {"database": found.database, "redis": found.redis} == states
     assert get_database_status() == states["database"]
+
+
+def test_read_only_database_is_reported(database: str, redis_url: str) -> None:
+    with read_only(database):
+        found = get_health()
+        assert (found.status, found.database) == ("degraded", "read_only")
+        assert get_database_status() == "read_only"
+    assert get_database_status() == "up"
 
 
 def test_database_without_tables_is_not_migrated(empty_database: str, redis_url: str) -> None:

@@ -3,6 +3,7 @@
 from flask.testing import FlaskClient
 
 from app.api.factory import create_app
+from tests.servers import read_only
 
 
 def test_health_needs_no_token(anonymous: FlaskClient) -> None:
@@ -24,3 +25,12 @@ def test_without_a_migrated_database_the_web_process_is_alive_but_not_ready(
     assert response.get_json()["detail"] == (
         "The database is not migrated. Run `postroom migrate`."
     )
+
+
+def test_web_process_with_a_read_only_database_is_not_ready(
+    anonymous: FlaskClient, database: str
+) -> None:
+    with read_only(database):
+        response = anonymous.get("/health/ready")
+    assert response.status_code == 503
+    assert response.get_json()["detail"] == "The database is read-only."

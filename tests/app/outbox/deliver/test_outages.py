@@ -1,14 +1,15 @@
-"""PostgreSQL goes down while a message is being sent."""
+"""PostgreSQL goes down or becomes read-only while a message is being sent."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import InterfaceError
+from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app import db, migrate
@@ -23,7 +24,7 @@ from connectors.base import (
 )
 from tests.app.outbox.deliver.scripted import QUEUE_LEASE, Scripted, deliver
 from tests.app.outbox.driver import Outbox
-from tests.servers import postgres
+from tests.servers import postgres, read_only
 
 
 @pytest.fixture
@@ -85,12 +86,44 @@ def test_the_outcome_is_recorded_once_postgresql_is_back(
         assert (done.retry is not None) == (status == "retry")
 
 
+def test_the_outcome_is_recorded_once_postgresql_accepts_writes_again(
+    database: str,
+    outbox: Outbox,
+    deliverer: Deliverer,
+    scripted: type[Scripted],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outage = ExitStack()
+
+    def send() -> Accepted:
+        outage.enter_context(read_only(database))
+        return Accepted("p-1")
+
+    def sleep(_: float) -> None:
+        outage.close()
+
+    monkeypatch.setattr(delivery, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    scripted.answers = [send]
+    number = outbox.one()
+    with outage, caplog.at_level(logging.WARNING):
+        deliver(outbox, deliverer, number)
+    assert "cannot record the outcome yet: PostgreSQL is read-only" in caplog.text
+    assert outbox.status(number) == "sent"
+    assert len(outbox.attempts(number)) == len(scripted.given) == 1
+
+
 @pytest.mark.parametrize(
     "error",
-    [InterfaceError("", None, Exception("connection already closed")), PoolTimeoutError("no room")],
+    [
+        InterfaceError("", None, Exception("connection already closed")),
+        PoolTimeoutError("no room"),
+        InternalError("", None, Exception("cache lookup failed")),
+        DatabaseError("", None, Exception("could not serialize access")),
+    ],
     ids=lambda error: type(error).__name__,
 )
-def test_lost_connections_and_a_full_pool_count_as_outages(
+def test_whatever_postgresql_reports_the_outcome_is_recorded_again(
     outbox: Outbox,
     deliverer: Deliverer,
     monkeypatch: pytest.MonkeyPatch,
