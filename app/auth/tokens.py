@@ -69,12 +69,11 @@ def create_token(
     return token
 
 
-# last_used_at is updated at most once a minute, to save round trips and row versions, and only
-# where the database can be written: a token can be used for reading while it is read-only.
+# last_used_at is updated at most once a minute, to save round trips and row versions, and by a
+# statement of its own, so that a token can be used for reading while PostgreSQL is read-only.
 FIND = text("""
 SELECT id, name, hash, scopes, revoked_at <= now() AS revoked, expires_at <= now() AS expired,
-    (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
-        AND NOT current_setting('transaction_read_only')::boolean AS is_use_due
+    (last_used_at IS NULL OR last_used_at < now() - interval '1 minute') AS is_use_due
 FROM api_tokens WHERE hash = :hash
 """)
 RECORD_USE = text("""
@@ -105,7 +104,7 @@ def find_client(connection: Connection, token: str, *, name: str | None = None) 
 
 
 def _record_use(connection: Connection, token_id: int) -> None:
-    """Update `last_used_at`. A disk that is full, for one, must not keep a token from reading."""
+    """Update `last_used_at`, if PostgreSQL accepts writes."""
     try:
         connection.execute(RECORD_USE, {"id": token_id})
     except SQLAlchemyError as error:
