@@ -1,6 +1,7 @@
 """`postroom cancel` and `postroom replay`."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from app.cli.errors import CommandError, NothingToDoError
 from app.cli.output import console, json_option, print_json, table
+from app.cli.times import Time
 from app.db import autocommit, transaction
 from app.fields import parse
 from app.models import Message
@@ -44,8 +46,8 @@ def cancel(*, ids: tuple[int, ...], as_json: bool) -> None:
     type=click.Choice(sorted(REPLAYABLE)),
     help="Only this status; by default failed. Can be repeated.",
 )
-@click.option("--since", metavar="TIME", help="Created at this time or later.")
-@click.option("--until", metavar="TIME", help="Created before this time.")
+@click.option("--since", type=Time(), metavar="TIME", help="Created at this time or later.")
+@click.option("--until", type=Time(), metavar="TIME", help="Created before this time.")
 @click.option("--yes", is_flag=True, help="Replay. Without it, a filter only counts.")
 @json_option
 def replay(
@@ -54,7 +56,8 @@ def replay(
     """Replay messages that have ended.
 
     They return to the outbox and are sent again. Give their IDS, or a filter. A filter only counts
-    the messages until you add --yes. Times are written as 2026-11-22T14:00:00Z.
+    the messages until you add --yes. A TIME is 2h (ago), 3d, today, yesterday, 2026-11-22 or
+    2026-11-22T14:00; in UTC, unless it ends with another offset.
     """
     given = {name: value for name, value in filters.items() if value is not None}
     if bool(ids) == bool(given or statuses):
@@ -63,8 +66,9 @@ def replay(
         _change(ids, replays.replay, "replayed", as_json=as_json)
         return
     conditions = parse(Filter, given).conditions()
-    conditions.append(Message.status.in_(statuses or DEFAULT_STATUSES))
-    _replay_by_filter(conditions, yes=yes, as_json=as_json)
+    by_status = Message.status.in_(statuses or DEFAULT_STATUSES)
+    if not _replay_by_filter([*conditions, by_status], yes=yes, as_json=as_json):
+        raise NothingToDoError(f"no message matches{_others(conditions)}")
 
 
 def _change(
@@ -101,7 +105,22 @@ def _change(
         raise (CommandError if refused else NothingToDoError)("\n".join(errors))
 
 
-def _replay_by_filter(conditions: Conditions, *, yes: bool, as_json: bool) -> None:
+def _others(conditions: Conditions) -> str:
+    """Name the statuses in which messages match, for an operator who chose none of them."""
+    by_status = Message.status.in_(REPLAYABLE - {"cancelled", "delivered", "expired"})
+    numbers: Counter[str] = Counter()
+    with autocommit() as connection:
+        for (_, status), number in replays.count(connection, [*conditions, by_status]).items():
+            numbers[status] += number
+    if not numbers:
+        return ""
+    found = ", ".join(f"{number} {status}" for status, number in sorted(numbers.items()))
+    options = " ".join(f"--status {status}" for status in sorted(numbers))
+    return f" with this status. In others: {found}. Add {options}."
+
+
+def _replay_by_filter(conditions: Conditions, *, yes: bool, as_json: bool) -> int:
+    """Count or replay the messages, print the result and return their number."""
     with autocommit() as connection:
         counts = replays.count(connection, conditions)
     total = sum(counts.values())
@@ -126,8 +145,7 @@ def _replay_by_filter(conditions: Conditions, *, yes: bool, as_json: bool) -> No
             if yes
             else "Nothing was replayed. Add --yes to replay these messages."
         )
-    if not total:
-        raise NothingToDoError("no message matches")
+    return total
 
 
 def _replay_all(conditions: Conditions, total: int, *, silent: bool) -> int:

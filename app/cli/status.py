@@ -19,7 +19,10 @@ WATCH_SECONDS = 1.0
 Configured = frozenset[str] | None
 """The names in agents.toml, or None if it cannot be read."""
 
-COLUMNS = ("agent", "waiting", "in flight", "sent 1h", "failed 24h", "oldest due", "note")
+COLUMNS = (
+    "agent", "waiting", "in flight", "sent 1h", "failed 24h", "unknown 24h", "bounced 24h",
+    "oldest due", "note",
+)  # fmt: skip
 
 
 @click.command()
@@ -82,6 +85,8 @@ def _view(configured: Configured, scheduler: SchedulerOverview, each: list[Agent
             agent.in_flight,
             agent.sent_last_hour,
             agent.failed_last_day,
+            agent.unknown_last_day,
+            agent.bounced_last_day,
             format_duration(agent.oldest_due),
             _note(agent, configured),
         )
@@ -131,6 +136,8 @@ def _agent_as_dict(agent: AgentOverview, configured: Configured) -> dict[str, An
         "in_flight": agent.in_flight,
         "sent_last_hour": agent.sent_last_hour,
         "failed_last_day": agent.failed_last_day,
+        "unknown_last_day": agent.unknown_last_day,
+        "bounced_last_day": agent.bounced_last_day,
         "oldest_due_age_seconds": None if oldest is None else oldest.total_seconds(),
         "paused": agent.paused,
         "reason": agent.paused_reason,

@@ -1,6 +1,5 @@
 """`postroom token`."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,24 +9,8 @@ from sqlalchemy import Connection
 from app.auth import tokens as auth
 from app.cli.errors import CommandError, NothingToDoError
 from app.cli.output import console, format_time, json_option, print_json, table
+from app.cli.times import Duration
 from app.db import transaction
-
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Duration(click.ParamType[timedelta]):
-    """A duration in minutes, hours, days or weeks, such as 90d."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Parse the duration."""
-        found = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", str(value))
-        if not found:
-            self.fail("not a duration. Examples: 45m, 12h, 90d, 52w.", param, ctx)
-        return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 @click.group()

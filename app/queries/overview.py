@@ -25,7 +25,9 @@ class AgentOverview:
         waiting: Messages in `outbox` or `retry` that no task holds, due or not.
         in_flight: Messages that a task, a worker or a Celery retry holds.
         sent_last_hour: Messages that were sent, and not bounced since.
-        failed_last_day: Messages in `failed`, `unknown` or `bounced`.
+        failed_last_day: Messages that failed, and are replayed by default.
+        unknown_last_day: Messages of which nobody knows whether they were sent.
+        bounced_last_day: Messages that bounced.
         oldest_due: How long the oldest due message has been due; None if none is.
         paused: Whether an operator, or an error of the provider, has paused it.
         paused_reason: Why it is paused.
@@ -37,6 +39,8 @@ class AgentOverview:
     in_flight: int
     sent_last_hour: int
     failed_last_day: int
+    unknown_last_day: int
+    bounced_last_day: int
     oldest_due: timedelta | None
     paused: bool
     paused_reason: str | None
@@ -69,10 +73,10 @@ SELECT 'sent', agent, count(*) FROM messages
 WHERE finished_at > now() - CAST(:sent_within AS interval) AND status IN ('sent', 'delivered')
 GROUP BY agent
 UNION ALL
-SELECT 'failed', agent, count(*) FROM messages
+SELECT status, agent, count(*) FROM messages
 WHERE finished_at > now() - CAST(:failed_within AS interval)
     AND status IN ('failed', 'unknown', 'bounced') AND agent IS NOT NULL
-GROUP BY agent
+GROUP BY status, agent
 """)
 
 OLDEST_DUE = text("""
@@ -111,6 +115,8 @@ def list_agents(connection: Connection, configured: Collection[str]) -> list[Age
             in_flight=figures.get(("in_flight", name), 0),
             sent_last_hour=figures.get(("sent", name), 0),
             failed_last_day=figures.get(("failed", name), 0),
+            unknown_last_day=figures.get(("unknown", name), 0),
+            bounced_last_day=figures.get(("bounced", name), 0),
             oldest_due=oldest.get(name),
             paused=name in paused,
             paused_reason=paused.get(name),

@@ -50,6 +50,8 @@ class AgentView(AgentState):
     in_flight: int = Field(description="Messages queued or being sent.")
     sent_last_hour: int
     failed_last_day: int
+    unknown_last_day: int
+    bounced_last_day: int
     oldest_due_age_seconds: float | None = Field(description="`null` if no message is due.")
 
 
@@ -121,5 +123,7 @@ def _view(figures: AgentOverview, agent: Agent | None) -> AgentView:
         in_flight=figures.in_flight,
         sent_last_hour=figures.sent_last_hour,
         failed_last_day=figures.failed_last_day,
+        unknown_last_day=figures.unknown_last_day,
+        bounced_last_day=figures.bounced_last_day,
         oldest_due_age_seconds=None if oldest is None else oldest.total_seconds(),
     )

@@ -51,8 +51,8 @@ def _agent_gauges(figures: list[AgentOverview]) -> Iterator[GaugeMetricFamily]:
         ),
         (
             "messages_failed",
-            "Messages failed in the last day",
-            [one.failed_last_day for one in figures],
+            "Messages failed, unknown or bounced in the last day",
+            [one.failed_last_day + one.unknown_last_day + one.bounced_last_day for one in figures],
         ),
         (
             "oldest_due_age_seconds",

@@ -55,7 +55,7 @@ def test_exit_code_tells_what_was_changed(postroom: Postroom, connection: Connec
         ("replay", "failed", ["1", "--agent", "gateway"], 2, ""),
         ("replay", "failed", ["--agent", "smtp"], 3, ""),
         ("replay", "failed", ["--agent", "NOT A NAME"], 1, ""),
-        ("replay", "failed", ["--since", "yesterday"], 1, ""),
+        ("replay", "failed", ["--since", "often"], 2, ""),
         ("replay", "failed", ["--status", "sent"], 2, ""),
     ):
         connection.execute(text("DELETE FROM messages"))
@@ -78,6 +78,10 @@ def test_filter_counts_messages_and_replays_them_only_with_yes(
         (["--channel", "sms", "--status", "failed", "--status", "unknown"], {"failed", "unknown"}),
         (["--status", "cancelled"], {"cancelled"}),
         (["--agent", "gateway", "--since", "2026-01-01T00:00:00Z"], {"failed"}),
+        (["--agent", "gateway", "--since", "2h"], {"failed"}),
+        (["--agent", "gateway", "--since", "today"], {"failed"}),
+        (["--agent", "gateway", "--since", "2026-01-01"], {"failed"}),
+        (["--until", "yesterday"], {"failed long ago"}),
         (["--channel", "mms"], {"failed mms"}),
         (["--until", "2020-01-01T00:00:00Z"], {"failed long ago"}),
     ):
@@ -115,6 +119,19 @@ def test_table_shows_what_would_be_replayed_and_what_was(
     done = postroom("replay", "--status", "failed", "--yes")
     assert done.stdout.endswith("2 messages are in the outbox again.\n")
     assert done.stderr == ""
+
+
+def test_replay_names_the_statuses_that_its_filter_leaves_out(
+    postroom: Postroom, insert: Insert
+) -> None:
+    for status in ("unknown", "bounced", "bounced", "delivered"):
+        insert(status)
+    result = postroom("replay", "--agent", "gateway")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == (
+        "postroom: no message matches with this status. In others: 2 bounced, 1 unknown."
+        " Add --status bounced --status unknown.\n"
+    )
 
 
 def test_many_messages_are_replayed_in_batches(

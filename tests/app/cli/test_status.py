@@ -54,7 +54,8 @@ def test_json_shows_the_scheduler_and_each_agent(postroom: Postroom) -> None:
     assert 90 <= agents["gateway"].pop("oldest_due_age_seconds") < 190
     assert agents["gateway"] == {
         "agent": "gateway", "configured": True, "waiting": 2, "in_flight": 2,
-        "sent_last_hour": 2, "failed_last_day": 3, "paused": False, "reason": None,
+        "sent_last_hour": 2, "failed_last_day": 1, "unknown_last_day": 1,
+        "bounced_last_day": 1, "paused": False, "reason": None,
     }  # fmt: skip
     assert (agents["gone"]["configured"], agents["gone"]["waiting"]) == (False, 1)
     assert (agents["smtp"]["paused"], agents["smtp"]["reason"]) == (True, "maintenance")
@@ -68,8 +69,8 @@ def test_table_is_plain_text_in_a_pipe(postroom: Postroom, connection: Connectio
     result = postroom("status")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert lines[0].startswith("The scheduler is running; last scan 3h 0m ago; ")
-    assert any(line.startswith("gateway 2 2 2 3 1m ") for line in lines)
-    assert "smtp 0 0 0 0 – paused: moving\N{REPLACEMENT CHARACTER}[31m office" in lines
+    assert any(line.startswith("gateway 2 2 2 1 1 1 1m ") for line in lines)
+    assert "smtp 0 0 0 0 0 0 – paused: moving\N{REPLACEMENT CHARACTER}[31m office" in lines
     assert any(line.endswith("not in agents.toml") for line in lines)
     assert "\x1b" not in result.stdout
 
