@@ -104,9 +104,9 @@ class Settings(BaseSettings):
         25 * 1024 * 1024, description="Maximum size of a request body in bytes; above it, 413."
     )
     submit_rate_limits: tuple[str, ...] = Field(
-        ("1000/second",),
-        description="Submissions allowed per token name; above it, 429. Periods are second, minute,"
-        " hour and day.",
+        ("5000/second",),
+        description="Messages that each token name may submit; above it, 429. Periods are second,"
+        " minute, hour and day.",
     )
     attachment_limit_bytes: PositiveInt = Field(
         25 * 1024 * 1024,

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import structlog
 from flask import Flask, Response
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
@@ -72,6 +73,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(NotFoundError, _not_found)
     app.register_error_handler(ConflictError, _conflict)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(ParseException, _malformed_request)
     app.register_error_handler(SQLAlchemyError, _database_error)
     app.register_error_handler(Exception, _defect)
 
@@ -107,6 +109,11 @@ def _http_error(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or 500)
     headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
     return _respond(ProblemError(status, DETAILS.get(status, status.phrase), headers=headers))
+
+
+def _malformed_request(error: ParseException) -> Response:
+    # gunicorn parses chunks only while the body is read.
+    return _respond(ProblemError(HTTPStatus.BAD_REQUEST, f"The request is not valid HTTP: {error}"))
 
 
 def _database_error(error: SQLAlchemyError) -> Response:

@@ -1,7 +1,7 @@
 """Rate limits for submissions, for each client by itself.
 
-Requests are counted in Redis. While Redis is unavailable they are not limited: accepting messages
-must not depend on it.
+The limits count messages, and rejected requests as one message. The counts are in Redis. While it
+is unavailable, messages are not limited: accepting them must not depend on it.
 """
 
 import math
@@ -14,6 +14,7 @@ import structlog
 
 from app import limits
 from app.api.problems import ProblemError
+from app.errors import FieldError, InvalidError
 from app.redis import make_client
 from app.settings import Settings
 
@@ -38,15 +39,35 @@ class Throttle:
         self._not_before = time.monotonic()
 
     def count(self, client: str) -> None:
-        """Count a request of `client`.
+        """Count a request of `client`, or the first message of a list.
 
         Raises:
             ProblemError: 429 if the client is over a limit.
         """
+        self._count(client, 1)
+
+    def count_rest(self, client: str, length: int) -> None:
+        """Count the other messages of a list, all or none of them.
+
+        Raises:
+            InvalidError: The list is longer than a limit, so that it would never be accepted.
+            ProblemError: 429 if the client would be over a limit.
+        """
+        for limit in self._limits:
+            if length > limit.count:
+                reason = f"must be a list of at most {limit.count} messages, by the limit {limit}"
+                raise InvalidError([FieldError("", reason)])
+        if length > 1:
+            self._count(client, length - 1)
+
+    def _count(self, client: str, wanted: int) -> None:
         if time.monotonic() < self._not_before:
             return
+        named = {f"submit/{client}": self._limits}
         try:
-            capacity = self._limiter.take({f"submit/{client}": self._limits})
+            capacity = self._limiter.peek(named, wanted)
+            if capacity.free == wanted:
+                capacity = self._limiter.take(named, wanted)
         except redis.RedisError as error:
             self._not_before = time.monotonic() + PAUSE.total_seconds()
             log.warning(
@@ -55,7 +76,7 @@ class Throttle:
                 seconds=PAUSE.total_seconds(),
             )
             return
-        if not capacity.free:
+        if capacity.free < wanted:
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"Rate limit exceeded: {' and '.join(map(str, self._limits))}."

@@ -120,13 +120,16 @@ def read_events(body: bytes) -> list[Receipt]:
 
 def _receipt(event: Mapping[str, Any]) -> Receipt:
     recipient = _text(event, "email")
+    name = _text(event, "event") or ""
     text = _text(event, "reason") or _text(event, "response") or ""
+    if name and name not in KIND_OF_EVENT:
+        text = f"event {name}: {text}".removesuffix(": ")
     # The rest of sg_message_id depends on the recipient and on the server.
     message_id = (_text(event, "sg_message_id") or "").partition(".")[0]
     return Receipt(
         # Some events for messages that were dropped at once have no id.
         key=_text(event, "sg_event_id") or _digest(event),
-        kind=KIND_OF_EVENT.get(_text(event, "event") or "", "unrecognised"),
+        kind=KIND_OF_EVENT.get(name, "unrecognised"),
         provider_message_id=message_id or None,
         message_uid=_uid(event),
         recipient=recipient,

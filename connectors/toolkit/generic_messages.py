@@ -104,6 +104,9 @@ def read_report(fields: Mapping[str, Any], key: str) -> Receipt:
     recipient = fields.get("to")
     recipient = _address(recipient) if isinstance(recipient, str) else None
     reason = fields.get("reason")
+    detail = reason if isinstance(reason, str) else ""
+    if kind == "unrecognised" and status.strip():
+        detail = f"status {status.strip()}: {detail}".removesuffix(": ")
     return Receipt(
         key=key,
         kind=kind,
@@ -112,7 +115,7 @@ def read_report(fields: Mapping[str, Any], key: str) -> Receipt:
         recipient=recipient,
         occurred_at=_timestamp(fields.get("timestamp")),
         code=message_id(fields.get("code")),
-        detail=(excerpt(reason, (recipient,)) or None) if isinstance(reason, str) else None,
+        detail=excerpt(detail, (recipient,)) or None,
         suppress=kind in {"complained", "unsubscribed"},
         payload=fields,
     )

@@ -157,6 +157,9 @@ def _receipts(fields: Mapping[str, str], message_uid: str | None) -> list[Receip
     meaning = error.meaning if error else ""
     text = fields.get("ErrorMessage") or fields.get("ChannelStatusMessage") or meaning
 
+    if status not in KIND_OF_STATUS:
+        text = f"status {status}: {text}".removesuffix(": ")
+
     def receipt(kind: ReceiptKind, status: str) -> Receipt:
         return Receipt(
             key=f"{sid}:{status}",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from flask import Response
+from flask import Response, current_app
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection, select
 
@@ -14,6 +14,7 @@ from app.api import security
 from app.api.idempotency import idempotent
 from app.api.operations import Answer, Operation, Section, respond
 from app.api.problems import ProblemError, Rejection
+from app.api.throttle import Throttle
 from app.errors import ConflictError, FieldError, InvalidError, NotFoundError
 from app.fields import parse
 from app.models import Message
@@ -200,7 +201,11 @@ def _submit(message: MessageFields, default_channel: Channel | None) -> Response
 
 
 def _submit_list(messages: list[Any]) -> Response:
+    if not 0 < len(messages) <= MAX_MESSAGES:
+        raise InvalidError([FieldError("", f"must be a list of 1 to {MAX_MESSAGES} messages")])
     client = security.client().name
+    throttle: Throttle = current_app.extensions["throttle"]
+    throttle.count_rest(client, len(messages))
     with db.transaction() as connection, idempotent(connection, client) as exchange:
         if exchange.response is None:
             submissions, rejected = _validate_list(connection, messages)
@@ -217,8 +222,6 @@ def _validate_list(
     Raises:
         ProblemError: No message is valid.
     """
-    if not 0 < len(messages) <= MAX_MESSAGES:
-        raise InvalidError([FieldError("", f"must be a list of 1 to {MAX_MESSAGES} messages")])
     submissions: dict[int, Submission] = {}
     errors: dict[int, list[FieldError]] = {}
     for index, message in enumerate(messages):

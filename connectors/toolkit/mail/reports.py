@@ -151,6 +151,8 @@ def _delivery(common: Mapping[str, str], group: MimePart) -> Receipt:
     status, diagnostic = header(group, "Status") or "", header(group, "Diagnostic-Code") or ""
     code = _best_code(status, diagnostic)
     kind = KIND_OF_ACTION.get(action) or KIND_OF_CLASS.get((code or "")[:1], "unrecognised")
+    if kind == "unrecognised" and action:
+        diagnostic = f"action {action}: {diagnostic}".removesuffix(": ")
     # After an alias or a forwarding, the final recipient is not the one of the message.
     recipient = _address(group, "Original-Recipient") or _address(group, "Final-Recipient")
     return Receipt(

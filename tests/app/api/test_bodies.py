@@ -1,6 +1,10 @@
 """JSON request bodies."""
 
+from types import SimpleNamespace
+
 from flask.testing import FlaskClient
+from gunicorn.http.body import Body, ChunkedReader
+from gunicorn.http.unreader import IterUnreader
 
 
 def test_body_that_is_not_valid_json_is_rejected(client: FlaskClient) -> None:
@@ -38,3 +42,23 @@ def test_encoded_body_is_rejected(client: FlaskClient) -> None:
     for encoding, status in (("gzip", 415), ("identity", 422)):
         response = client.post("/api/messages/sms", json={}, headers={"Content-Encoding": encoding})
         assert response.status_code == status, encoding
+
+
+def test_body_with_a_malformed_chunk_is_rejected(client: FlaskClient) -> None:
+    rows = [(b"2\r\n{}\r\n0\r\n\r\n", 422)]
+    rows += [(size + b"\r\n{}\r\n0\r\n\r\n", 400) for size in (b"0x2", b"-1", b"", b"z", b"+2")]
+    failures = []
+    for content, status in rows:
+        request = SimpleNamespace(trailers=[])
+        response = client.post(
+            "/api/messages/sms",
+            content_type="application/json",
+            environ_overrides={
+                "wsgi.input": Body(ChunkedReader(request, IterUnreader(iter([content])))),
+                "wsgi.input_terminated": True,
+                "HTTP_TRANSFER_ENCODING": "chunked",
+            },
+        )
+        if response.status_code != status:
+            failures.append((content, response.status_code))
+    assert not failures

@@ -36,6 +36,26 @@ def test_client_over_its_rate_limit_is_told_when_to_try_again(
     assert client.post(PATH, json=SMS, headers=other).status_code == 202
 
 
+def test_rate_limit_counts_the_messages_of_a_list(
+    environment: pytest.MonkeyPatch, redis_url: str, database: str, token: str
+) -> None:
+    environment.setenv("POSTROOM_SUBMIT_RATE_LIMITS", '["10/hour", "1000/day"]')
+    settings.cache_clear()
+    client = create_app().test_client()
+    lengths = [11, 6, 5, 3, 1]
+    message = {**SMS, "channel": "sms"}
+    responses = [
+        client.post("/api/messages", json=[message] * length, headers={"X-API-Token": token})
+        for length in lengths
+    ]
+    # The rejected list of 11 and that of 5 count as one request each.
+    assert [response.status_code for response in responses] == [422, 202, 429, 429, 202]
+    assert responses[0].get_json()["errors"] == [
+        {"field": "", "reason": "must be a list of at most 10 messages, by the limit 10/hour"}
+    ]
+    assert int(responses[2].headers["Retry-After"]) > 0
+
+
 def test_messages_are_accepted_without_redis_and_it_is_asked_once(
     environment: pytest.MonkeyPatch, database: str, token: str
 ) -> None:

@@ -205,8 +205,20 @@ def test_every_event_becomes_a_receipt():
         ({"event": "group_resubscribe", "asm_group_id": 10}, "resubscribed", False, None, None),
         (machine_open, "opened", False, None, None),
         ({"event": "click", "url": "https://example.com/"}, "clicked", False, None, None),
-        ({"event": "account_status_change"}, "unrecognised", False, None, None),
-        ({"event": "something new", "status": 5}, "unrecognised", False, None, None),
+        (
+            {"event": "account_status_change"},
+            "unrecognised",
+            False,
+            None,
+            "event account_status_change",
+        ),
+        (
+            {"event": "new", "status": 5, "reason": "why"},
+            "unrecognised",
+            False,
+            None,
+            "event new: why",
+        ),
         ({"event": ["bounce"], "type": "bounce"}, "unrecognised", False, None, None),
         ({}, "unrecognised", False, None, None),
     ]

@@ -192,6 +192,17 @@ def test_report_is_parsed():
     )
 
 
+def test_unrecognised_report_keeps_the_word_of_the_provider() -> None:
+    rows = [
+        ({"status": " Teleported "}, "status Teleported"),
+        ({"status": "teleported", "reason": "why not"}, "status teleported: why not"),
+        ({"status": "to +4915112345678", "to": "+4915112345678"}, "status to +***"),
+        ({"status": ""}, None),
+    ]
+    found = [(fields, read_report({"id": "m-1", **fields}, "key").detail) for fields, _ in rows]
+    assert found == rows
+
+
 def test_report_identifies_its_message() -> None:
     rows = [
         ({"id": 7}, ("7", None)),

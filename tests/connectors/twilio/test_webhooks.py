@@ -218,6 +218,8 @@ def test_every_status_becomes_a_receipt(make_receiver):
             assert (receipt.provider_message_id, receipt.recipient) == (SID, "+14155552671")
             assert (receipt.message_uid, receipt.code, receipt.suppress) == (None, None, False)
             assert receipt.payload == fields
+            is_unrecognised = receipt.kind == "unrecognised"
+            assert receipt.detail == (f"status {status}" if is_unrecognised else None)
     assert not failures
 
 

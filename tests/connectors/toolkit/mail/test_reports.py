@@ -215,6 +215,15 @@ def test_action_and_status_decide_the_receipt() -> None:
     assert not failures
 
 
+def test_unrecognised_action_is_kept_as_the_detail() -> None:
+    for diagnostic, detail in (("", "action teleported"), ("why", "action teleported: smtp; why")):
+        recipient = "Action: teleported\n"
+        if diagnostic:
+            recipient += f"Diagnostic-Code: smtp; {diagnostic}\n"
+        [receipt] = receipts(report(recipient=recipient, returned=RETURNED.format(OURS)))
+        assert receipt.detail == detail
+
+
 def test_feedback_type_decides_the_receipt() -> None:
     mail = report(returned=RETURNED.format(OURS)).decode()
     head, _, rest = mail.partition("Content-Type: message/delivery-status")
