@@ -61,7 +61,8 @@ def _effect(error: ErrorCode) -> str:
     if error.outcome is Uncertain:
         return "may have been sent; `on_uncertain` decides"
     if error.outcome is Rejected:
-        return "fails; the recipient is suppressed" if error.suppress else "fails"
+        is_suppressed = error.suppress and error.suppress != "soft_bounce"
+        return "fails; the recipient is suppressed" if is_suppressed else "fails"
     if error.retry_after:
         return f"is retried after at least {_duration(error.retry_after)}"
     return "is retried"

@@ -115,6 +115,7 @@ class _Recipients:
             retry_after=max(waits, default=None),
             remaining=tuple(self.deferred),
             refused=self.refused,
+            is_soft_bounce=any(error.is_soft_bounce for error in self.deferred.values()),
         )
 
 

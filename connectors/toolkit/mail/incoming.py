@@ -6,6 +6,7 @@ from dataclasses import replace
 from email.errors import MessageError
 
 from connectors.base import Attachment, Inbound, Receipt
+from connectors.toolkit.mail.bounce_texts import is_from_daemon
 from connectors.toolkit.mail.parser import MailLimitError, MimePart, parse_mail
 from connectors.toolkit.mail.parts import read_parts
 from connectors.toolkit.mail.reports import (
@@ -83,7 +84,8 @@ def _read(
     message_id = next(iter(message_ids(header(mail, "Message-ID"))), None)
     identity = message_id.encode() if message_id else content
     first = next(iter(recipients), UNKNOWN)
-    if receipts := read_reports(mail, recipients, _key(identity, first)):
+    key = _key(identity, first)
+    if receipts := read_reports(mail, content, recipients, key, envelope_sender):
         return [*receipts]
 
     senders = [str(address) for name in ("From", "Sender") for address in mailboxes(mail, name)]
@@ -138,13 +140,10 @@ def _is_automatic(mail: MimePart, envelope_sender: str | None) -> bool:
         if (mark := value.partition(";")[0].strip().lower()) != "no"
     ]
     precedence = (header(mail, "Precedence") or "").lower()
-    return_path = envelope_sender
-    if return_path is None:
-        return_path = next(iter(raw_headers(mail, "Return-Path")), None)
     return (
         bool(marks)
+        or is_from_daemon(mail, envelope_sender)
         or precedence in {"auto_reply", "bulk", "junk"}
-        or _bare(return_path) == ""
         or mail.get_content_type() == "multipart/report"
     )
 

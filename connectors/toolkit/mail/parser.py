@@ -3,6 +3,7 @@
 The older policy of the parser is used, which accepts malformed headers.
 """
 
+import re
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import Compat32
@@ -25,6 +26,11 @@ MAX_PARAMETER_BYTES = 8192
 """The length of a header that has parameters."""
 
 _WITH_PARAMETERS = {"content-type", "content-disposition", "content-transfer-encoding"}
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_OBSOLETE = re.compile(rb"^([!-9;-~]+)[ \t]+:", re.MULTILINE)
+
+_PART_HEAD = re.compile(rb"^--[^\n]+\n(?:content-[^\n]*\n(?:[ \t][^\n]*\n)*)+", re.I | re.M)
 
 MimePart: TypeAlias = "Message[str, str]"
 
@@ -104,8 +110,23 @@ def parse_headers(content: bytes) -> MimePart:
 
 
 def _parse(content: bytes, *, headers_only: bool) -> MimePart:
+    content = _without_obsolete_syntax(content)
     lines = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
     if lines > MAX_LINES:
         raise MailLimitError(f"more than {MAX_LINES} lines")
     parser = BytesParser(partial(_Part, budget=_Budget(lines)), policy=_Policy())
     return parser.parsebytes(content, headersonly=headers_only)
+
+
+def _without_obsolete_syntax(content: bytes) -> bytes:
+    """Return an e-mail without spaces between the names of its headers and the colons.
+
+    The parser takes a line with such spaces (RFC 5322, 4.5) for the start of the body.
+    """
+    end = _HEAD_END.search(content)
+    length = end.start() if end else len(content)
+    return _OBSOLETE.sub(rb"\1:", content[:length]) + _PART_HEAD.sub(_tidy_part, content[length:])
+
+
+def _tidy_part(head: re.Match[bytes]) -> bytes:
+    return _OBSOLETE.sub(rb"\1:", head[0])

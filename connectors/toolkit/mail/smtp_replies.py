@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from connectors.base import ErrorCode, Misconfigured, Rejected, SendError, Unavailable
 from connectors.toolkit.excerpts import excerpt
+from connectors.toolkit.mail.failures import classify
 
 GREYLIST_WAIT = timedelta(minutes=5)
 NEXT_BATCH_WAIT = timedelta(seconds=1)
@@ -63,7 +64,10 @@ ERRORS = (
     ErrorCode("5.1.3", Rejected, "the address is not valid", suppress=True),
     ErrorCode("5.1.6", Rejected, "the mailbox has moved", suppress=True),
     ErrorCode("5.1.10", Rejected, "the domain does not accept mail (RFC 7505)", suppress=True),
+    ErrorCode("5.1.351", Rejected, "no such mailbox (Microsoft)", suppress=True),
     ErrorCode("5.2.1", Rejected, "the mailbox is disabled", suppress=True),
+    ErrorCode("5.4.4", Rejected, "no route to the domain", suppress=True),
+    ErrorCode("5.4.310", Rejected, "no such domain (Microsoft)", suppress=True),
     ErrorCode("5.2.2", Unavailable, "the mailbox is full"),
     ErrorCode("5.3.1", Unavailable, "the mail system is full"),
     ErrorCode("5.4.5", Unavailable, "the mail system is congested"),
@@ -78,8 +82,6 @@ ERRORS = (
     *_BY_CLASS,
 )
 _BY_CODE = {error.code: error for error in ERRORS}
-DEAD_ADDRESS = frozenset(error.code for error in ERRORS if error.suppress)
-"""The codes that mean that an address does not exist."""
 
 
 def _find_code(reply: Reply) -> ErrorCode:
@@ -105,5 +107,8 @@ def reply_error(
             reply to other commands the same codes may be about the sender or another recipient.
     """
     found = _find_code(reply)
-    error = replace(found, code=reply.status, suppress=found.suppress and may_suppress)
+    suppress = classify(reply.status, f"{reply.code} {reply.text}") if may_suppress else False
+    if found.outcome is not Rejected and suppress is True:
+        suppress = "soft_bounce"
+    error = replace(found, code=reply.status, suppress=suppress)
     return error.error(reply.excerpt(hide))

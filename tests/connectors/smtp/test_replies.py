@@ -35,7 +35,12 @@ REPLIES = [
     ("534 x", Misconfigured, "534", False, None),
     ("535 5.7.8 x", Misconfigured, "5.7.8", False, None),
     ("538 x", Misconfigured, "538", False, None),
-    ("550 x", Rejected, "550", False, None),
+    ("550 x", Rejected, "550", "soft_bounce", None),
+    ("550 No such user", Rejected, "550", True, None),
+    ("550 5.1.1 Sender IP address is blacklisted", Rejected, "5.1.1", False, None),
+    ("550 5.2.1 Receiving mail at a rate that", Rejected, "5.2.1", False, None),
+    ("550 5.4.1 Recipient address rejected: Access denied", Rejected, "5.4.1", True, None),
+    ("550 5.1.351 x", Rejected, "5.1.351", True, None),
     ("550 5.7.1 x", Rejected, "5.7.1", False, None),
     ("554 5.7.26 x", Rejected, "5.7.26", False, None),
     ("552 5.3.4 x", Rejected, "5.3.4", False, None),
@@ -43,7 +48,7 @@ REPLIES = [
     ("555 5.5.4 x", Rejected, "5.5.4", False, None),
     ("550 4.7.1 class and digit disagree", Rejected, "550", False, None),
     ("450 5.1.1 class and digit disagree", Unavailable, "450", False, None),
-    ("550 5.1.1x not a code", Rejected, "550", False, None),
+    ("550 5.1.1x not a code", Rejected, "550", "soft_bounce", None),
     ("550-5.1.1 x\r\n550 5.1.1 y", Rejected, "5.1.1", True, None),
 ]
 
@@ -59,7 +64,7 @@ def test_each_reply_of_a_server_is_classified_by_code_and_stage(scripted: Any) -
             if isinstance(raised, Rejected):
                 # Only a reply to RCPT is certain to be about the recipient.
                 found += (raised.suppress,)
-                expected += (suppress and stage == "RCPT",)
+                expected += (suppress if stage == "RCPT" else False,)
             if isinstance(raised, Unavailable):
                 found += (raised.retry_after,)
                 expected += (wait,)
