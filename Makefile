@@ -15,6 +15,7 @@ help: ## Show what there is
 run: $(INSTALLED) ## Run Postroom with its own PostgreSQL, Valkey and providers, until Ctrl-C
 	@exec $(BIN)/postroom up
 
+# A module runs in one process, which shares its servers; the order is that of tests/conftest.py.
 test: $(INSTALLED) ## Run all tests
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 

@@ -210,13 +210,14 @@ class Postroom:
 
         Ids go on counting, so that a task left in Redis or in a worker matches no message.
         """
-        self.sandbox.clear()
         self.processes = [one for one in self.processes if one.popen.poll() is None]
         for process in self.processes:
             process.thaw()
             process.log_start = len(process.output())
         for table in ("messages", "conversations", "receipts"):
-            self.query(f"DELETE FROM {table} WHERE true RETURNING 1")
+            delete = f"DELETE FROM {table} RETURNING 1"
+            until(lambda delete=delete: self.query(delete) is not None, f"{table} is empty")
+        self.sandbox.clear()
 
     def print_logs(self) -> None:
         """Print the last lines that each process has logged during the test."""

@@ -105,11 +105,11 @@ class FaultyPostroom(Postroom):
 
     def shorten_leases(self, seconds: int) -> None:
         """Let messages in flight be rescued `seconds` earlier, so that the test need not wait."""
-        self.query(
+        shorten = (
             "UPDATE messages SET lease_until = lease_until - %s * interval '1 second'"
-            " WHERE status = 'sending' RETURNING id",
-            seconds,
+            " WHERE status = 'sending' RETURNING id"
         )
+        until(lambda: self.query(shorten, seconds) is not None, "the leases are shorter")
 
     def mark_fault_over(self) -> None:
         """Note that Postroom can recover from now on."""

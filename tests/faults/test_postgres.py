@@ -42,6 +42,8 @@ def test_no_message_is_lost_when_postgres_restarts_under_load(
         with down(server, server.kill if stop_signal == signal.SIGKILL else server.stop):
             time.sleep(1)  # providers respond to workers that cannot record the outcome
         postroom.mark_fault_over()
+        postroom.sandbox.control("*", {})
+        postroom.shorten_leases(10)
     postroom.account()
     clients.check_stored_once()
 
@@ -61,6 +63,8 @@ def test_no_message_is_lost_when_postgres_closes_all_connections(
         )
         assert any("advisory" in query for _, query in closed)  # the connection of the leader
     postroom.mark_fault_over()
+    postroom.sandbox.control("*", {})
+    postroom.shorten_leases(10)
     postroom.account()
 
 

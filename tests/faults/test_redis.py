@@ -58,6 +58,7 @@ def test_messages_are_accepted_and_none_is_lost_while_redis_is_down(
             pass
         time.sleep(max(0, ends_at - time.monotonic()))
     postroom.mark_fault_over()
+    postroom.sandbox.control("*", {})
     postroom.account()
     clients.check_stored_once()
 
@@ -65,7 +66,7 @@ def test_messages_are_accepted_and_none_is_lost_while_redis_is_down(
 def test_workers_with_waiting_retries_survive_a_crash_of_redis(postroom: FaultyPostroom) -> None:
     # Celery 5.7.0 crashes when it restores them; see `tasks.broker`.
     postroom.start(workers=2)
-    postroom.sandbox.control("*", {"status": 503, "retry_after_seconds": 5}, times=20)
+    postroom.sandbox.control("*", {"status": 503, "retry_after_seconds": 3}, times=20)
     postroom.submit(20, "bulk")
     with postroom.redis() as client:
         until(lambda: client.hlen("postroom:unacked") == 20, "Celery retries wait in the workers")
@@ -99,6 +100,7 @@ def test_no_message_is_lost_when_redis_closes_all_connections(postroom: FaultyPo
             for kind in ("normal", "pubsub"):
                 client.client_kill_filter(_type=kind, skipme=True)
     postroom.mark_fault_over()
+    postroom.sandbox.control("*", {})
     postroom.account()
 
 
