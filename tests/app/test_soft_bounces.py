@@ -8,7 +8,9 @@ from sqlalchemy import Connection
 
 from app import settings as settings_module
 from app import soft_bounces, suppression
-from app.outbox.outcome import Outcome
+from app.agents import Agents
+from app.outbox.outcome import Outcome, failed
+from connectors.base import Unavailable
 from tests.app.outbox.driver import Outbox
 
 KEY: suppression.Key = ("phone", "+4915112345678")
@@ -55,6 +57,14 @@ def test_address_is_suppressed_for_a_time_at_the_limit(outbox: Outbox) -> None:
     suppression.remove(outbox.connection, entry.id)
     bounce(outbox)
     assert entry_of(outbox) is None
+
+
+def test_only_the_last_attempt_at_a_full_mailbox_is_a_soft_bounce(loaded_agents: Agents) -> None:
+    agent = loaded_agents.by_name["gateway"]
+    for is_soft in (True, False):
+        error = Unavailable("4.2.2", "mailbox full", is_soft_bounce=is_soft)
+        reasons = [failed(error, agent, attempt).suppress for attempt in (1, 2, 3)]
+        assert reasons == [None, None, "soft_bounce" if is_soft else None]
 
 
 def test_soft_bounces_stop_counting_after_their_period(outbox: Outbox) -> None:

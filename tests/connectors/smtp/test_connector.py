@@ -146,6 +146,22 @@ def test_only_the_messages_own_recipient_is_suppressed(scripted: Any) -> None:
     assert [getattr(error, "suppress", None) for error in (own, other)] == [True, False]
 
 
+def test_deferral_by_the_recipients_mailbox_is_a_soft_bounce(scripted: Any) -> None:
+    rows = [
+        ("452 4.2.2 Mailbox full", True),
+        ("552 5.2.2 Over quota", True),
+        ("450 4.7.1 Greylisted", False),
+        ("421 4.7.0 Too many connections from your IP address", False),
+    ]
+    found = []
+    for reply, _ in rows:
+        _, connector = scripted({"RCPT": reply})
+        error = failure(connector, mail())
+        assert isinstance(error, Unavailable)
+        found.append((reply, error.is_soft_bounce))
+    assert found == rows
+
+
 def test_size_is_checked_before_anything_is_sent(scripted: Any) -> None:
     message = mail(attachments=(Attachment("a.bin", "application/octet-stream", bytes(1800)),))
     for extension, announces in [
