@@ -15,6 +15,7 @@ from app.settings import settings
 broker_url = settings().redis_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # a worker survives an outage of any length
+broker_channel_error_retry = True  # also when Redis is full or read-only
 broker_pool_acquire_timeout = 5  # seconds; by default an exhausted pool blocks for ever
 broker_transport_options = {
     "global_keyprefix": "postroom:",

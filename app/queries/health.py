@@ -153,7 +153,8 @@ def _is_stuck(outbox: _Outbox) -> bool:
 def _is_redis_up() -> bool:
     with make_client("health", timeout_seconds=DEADLINE_SECONDS / 2, retries=0) as client:
         try:
-            return bool(client.ping())
+            # A write: a server that is full or read-only answers a PING.
+            return bool(client.set("postroom:health", 1, ex=60))
         except redis.RedisError:
             return False
 

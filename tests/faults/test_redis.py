@@ -76,6 +76,38 @@ def test_workers_with_waiting_retries_survive_a_crash_of_redis(postroom: FaultyP
     postroom.account()
 
 
+@pytest.mark.parametrize(
+    ("refuse", "accept"),
+    [
+        pytest.param("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", id="full"),
+        pytest.param("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE", id="read-only"),
+    ],
+)
+def test_workers_survive_a_redis_that_rejects_writes(
+    postroom: FaultyPostroom, refuse: str, accept: str
+) -> None:
+    postroom.start(workers=1)
+    workers = postroom.running("worker")
+    with postroom.redis() as client:
+        client.execute_command(*refuse.split())
+        try:
+            client.client_kill_filter(_type="normal", skipme=True)
+            until(
+                lambda: all(
+                    "Frequent restarts" in worker.output()[worker.log_start :]
+                    or worker.popen.poll() is not None
+                    for worker in workers
+                ),
+                "every worker has tried to connect several times",
+            )
+        finally:
+            client.execute_command(*accept.split())
+    assert postroom.running("worker") == workers
+    postroom.mark_fault_over()
+    postroom.submit(50)
+    postroom.account()
+
+
 def test_queued_messages_survive_a_flush_of_redis(postroom: FaultyPostroom) -> None:
     postroom.start(workers=2)
     postroom.sandbox.control("*", {"slow_seconds": 1})

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+import redis
 from sqlalchemy import Connection, text
 
 from app import db
@@ -120,6 +121,18 @@ def test_server_that_is_down_or_frozen_is_reported(
     assert found.status == "degraded"
     assert {"database": found.database, "redis": found.redis} == states
     assert get_database_status() == states["database"]
+
+
+def test_redis_that_rejects_writes_is_down(
+    redis_url: str, valkey_client: "redis.Redis", database: str
+) -> None:
+    valkey_client.config_set("maxmemory", 1)
+    try:
+        found = get_health()
+    finally:
+        valkey_client.config_set("maxmemory", 0)
+    assert (found.status, found.redis) == ("degraded", "down")
+    assert get_health().redis == "up"
 
 
 def test_read_only_database_is_reported(database: str, redis_url: str) -> None:
