@@ -5,8 +5,10 @@
 that other terminals find them. The environment takes precedence over that file.
 """
 
+import json
 import os
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -68,6 +70,7 @@ class Settings(BaseSettings):
     flower_port: Port = Field(5555, description="Port of Flower.")
     flower_basic_auth: str | None = Field(
         None,
+        examples=["operator:a-long-password"],
         description="`user:password` for Flower. Without it, Flower listens on 127.0.0.1 only.",
     )
     sandbox_http_port: Port = Field(8025, description="Port of the sandbox's HTTP providers.")
@@ -105,6 +108,7 @@ class Settings(BaseSettings):
     )
     submit_rate_limits: tuple[str, ...] = Field(
         ("5000/second",),
+        examples=[["5/second", "1000/hour"]],
         description="Messages that each token name may submit; above it, 429. Periods are second,"
         " minute, hour and day.",
     )
@@ -114,20 +118,25 @@ class Settings(BaseSettings):
     )
     attachment_networks: Networks = Field(
         (),
+        examples=[["10.1.0.0/16", "loopback"]],
         description="Non-public networks that attachments may be fetched from: `10.1.0.0/16`,"
         " `loopback`, `private`.",
     )
     s3_endpoint: str | None = Field(
         None,
         pattern="^https?://",
+        examples=["https://s3.example.com"],
         description="Address of the storage behind `s3://` URLs. Without it, Amazon S3.",
     )
     s3_region: str | None = Field(
-        None, description="Region of that storage. Without it, boto3's own configuration applies."
+        None,
+        examples=["eu-central-1"],
+        description="Region of that storage. Without it, boto3's own configuration applies.",
     )
     phone_region: str | None = Field(
         None,
         pattern="^[A-Z]{2}$",
+        examples=["DE"],
         description="Country of phone numbers without a country code, such as `DE`. Without it,"
         " they are rejected.",
     )
@@ -135,6 +144,7 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s?#]+[^\s?#/]$",
+        examples=["https://messages.example.com"],
         description="The API's address as providers call it, `https://…`. Webhook signatures are"
         " checked against it. Without it, `http://127.0.0.1` and the port.",
     )
@@ -148,6 +158,7 @@ class Settings(BaseSettings):
     )
     keyword_languages: tuple[Language, ...] = Field(
         ("en",),
+        examples=[["de", "en"]],
         description="Languages of the keywords STOP, START and HELP: `de`, `en`, `es`, `fr`, `it`,"
         " `pt`, `ru`.",
     )
@@ -202,11 +213,27 @@ def describe_errors(error: ValidationError | SettingsError) -> list[str]:
     """Return a line for each invalid variable, without its value, which may be a secret."""
     if isinstance(error, SettingsError):
         found = re.search(r'field "(\w+)"', str(error))
-        return [f"{variable_name(found[1])}: not valid JSON" if found else str(error)]
+        return [_describe(found[1], "not valid JSON") if found else str(error)]
+    # A setting with an alias is reported by its alias, which is the variable.
+    fields = {variable_name(name): name for name in Settings.model_fields}
     lines = []
     for detail in error.errors(include_input=False, include_url=False):
         name = str(detail["loc"][0])
-        # A setting with an alias is reported by its alias, which is the variable.
-        variable = variable_name(name) if name in Settings.model_fields else name
-        lines.append(f"{variable}: {detail['msg']}")
-    return lines
+        reason = detail["msg"].removeprefix("Value error, ")
+        reason = re.sub("^(Input|String) should", "must", reason)
+        lines.append(_describe(fields.get(name, name), reason))
+    return list(dict.fromkeys(lines))
+
+
+def _describe(field: str, reason: str) -> str:
+    """Return an error that names the variable of a setting, and a value that it accepts."""
+    variable = variable_name(field)
+    return f"{variable}: {reason}. Example: {variable}={_example(field)}"
+
+
+def _example(field: str) -> str:
+    """Return an example of a setting as it is written in a shell."""
+    info = Settings.model_fields[field]
+    value = info.examples[0] if info.examples else info.default
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return shlex.quote(text.strip('"'))

@@ -16,7 +16,7 @@ from app import limits
 from app.api.problems import ProblemError
 from app.errors import FieldError, InvalidError
 from app.redis import make_client
-from app.settings import Settings
+from app.settings import Settings, variable_name
 
 TIMEOUT_SECONDS = 0.25
 PAUSE = timedelta(seconds=10)
@@ -31,7 +31,10 @@ class Throttle:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._limits = tuple(limits.parse(text) for text in settings.submit_rate_limits)
+        try:
+            self._limits = tuple(limits.parse(text) for text in settings.submit_rate_limits)
+        except ValueError as error:
+            raise ValueError(f"{variable_name('submit_rate_limits')}: {error}") from None
         # A frozen Redis delays one request by the timeout; the next ones skip it during the pause.
         self._limiter = limits.RateLimiter(
             make_client("throttle", timeout_seconds=TIMEOUT_SECONDS, retries=0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import click
 
 from app.settings import Settings, settings
+from app.startup import describe_start_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,10 @@ def _python(*arguments: str) -> tuple[str, ...]:
 @click.argument("name")
 def main(name: str) -> None:
     """Run the process NAME."""
-    known = {process.name: process for process in processes(settings())}
+    try:
+        known = {process.name: process for process in processes(settings())}
+    except ValueError as error:
+        sys.exit(describe_start_error(error))
     if name not in known:
         raise click.BadParameter(f"use one of {', '.join(known)}", param_hint="NAME")
     process = known[name]

@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parents[3]
     [
         ("POSTROOM_AGENTS_FILE", "missing.toml", "missing.toml"),
         ("POSTROOM_PORT", "secret", "POSTROOM_PORT: "),
-        ("POSTROOM_SUBMIT_RATE_LIMITS", '["many"]', "not a rate limit"),
+        (
+            "POSTROOM_SUBMIT_RATE_LIMITS",
+            '["many"]',
+            "RATE_LIMITS: not a rate limit",
+        ),
     ],
 )
 def test_gunicorn_exits_with_a_clear_error_if_the_configuration_is_invalid(

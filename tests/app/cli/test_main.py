@@ -130,6 +130,7 @@ def test_invalid_setting_is_named_by_its_variable(
         [line] = result.stderr.splitlines()
         assert line.startswith(f"postroom: {variable}: ")
         assert value not in line
+        assert f" Example: {variable}=" in line
 
 
 @pytest.mark.parametrize("mistake", ["colour = 1", "[agents.gateway", None])
