@@ -45,7 +45,7 @@ task_publish_retry_policy = {
 # reads. Celery publishes to a queue by name, so emptying Redis loses no binding.
 DELIVER_QUEUES = [queue_name(agent) for agent in agent_names()]
 task_queues = [
-    Queue(name) for name in ("scan", "maintenance", "poll", "mailboxes", *DELIVER_QUEUES)
+    Queue(name) for name in ("scan", "maintenance", "poll", "mailboxes", "parse", *DELIVER_QUEUES)
 ]
 task_routes = {
     "scan": {"queue": "scan"},
@@ -54,6 +54,7 @@ task_routes = {
     "poll_agent": {"queue": "poll"},
     "mailboxes": {"queue": "mailboxes"},
     "read_mailboxes": {"queue": "mailboxes"},
+    "parse": {"queue": "parse"},
     **{name: {"queue": name} for name in DELIVER_QUEUES},
 }
 task_create_missing_queues = False
@@ -95,5 +96,6 @@ beat_schedule = {
         "maintenance": settings().maintenance_seconds,
         "poll": settings().poll_seconds,
         "mailboxes": settings().mailbox_seconds,
+        "parse": settings().maintenance_seconds,
     }.items()
 }

@@ -389,6 +389,28 @@ class Poll(Base):
     due_at: Mapped[datetime]
 
 
+class UnparsedInbound(Base):
+    """A webhook or an e-mail that is not parsed yet or could not be."""
+
+    __tablename__ = "unparsed_inbound"
+    __table_args__ = (
+        CheckConstraint("kind IN ('inbound', 'status', 'mailbox')", name="kind"),
+        Index("unparsed_inbound_due", "due_at", postgresql_where=text("error IS NULL")),
+        Index("unparsed_inbound_failed", "id", postgresql_where=text("error IS NOT NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    agent: Mapped[str]
+    profile: Mapped[str]
+    kind: Mapped[str] = mapped_column(doc="of a webhook, or `mailbox` for an e-mail from one")
+    request: Mapped[dict[str, Any]] = mapped_column(doc="method, URL and headers, or `size_bytes`")
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    error: Mapped[str | None] = mapped_column(doc="why it could not be parsed")
+
+
 class Lease(Base):
     """The right to do a piece of work that one process does at a time; see `app.leases`."""
 

@@ -1,4 +1,4 @@
-"""The Celery app: scan, deliver, poll, mailboxes, maintenance.
+"""The Celery app: scan, deliver, poll, mailboxes, parse, maintenance.
 
 `celery -A tasks worker|beat|flower` starts here. No other package imports it.
 """
@@ -19,6 +19,7 @@ TASK_MODULES = (
     "tasks.deliver",
     "tasks.mailboxes",
     "tasks.maintenance",
+    "tasks.parse",
     "tasks.poll",
     "tasks.scan",
 )

@@ -22,4 +22,4 @@ def read_all_mailboxes() -> None:
 def read_mailboxes(agent: str) -> None:
     """Read the mailboxes of an agent, unless a previous round is still running."""
     if new := mailboxes.read_mailboxes(agents(), agent):
-        log.info("agent %s: %s new receipts and messages in its mailboxes", agent, new)
+        log.info("agent %s: %s e-mails read from its mailboxes", agent, new)

@@ -8,6 +8,7 @@ from celery import shared_task
 from app import soft_bounces, suppression
 from app.agents import agents
 from app.db import transaction
+from app.inbound import unparsed
 from app.outbox.expire import expire
 from app.outbox.purge import purge_idempotency_keys, purge_messages, purge_receipts
 from app.outbox.receipts import match_all
@@ -34,6 +35,8 @@ def maintenance() -> None:
             purge_messages(connection, retention)
         with transaction() as connection:
             purge_receipts(connection, retention)
+        with transaction() as connection:
+            unparsed.purge(connection, retention)
 
 
 def rescue_and_expire() -> None:

@@ -36,11 +36,16 @@ class Notifications:
             cursor.execute(statement, values)
             return cursor.fetchone()[0] if cursor.description else None
 
-    def wait(self, timeout_seconds: float, is_stopping: Callable[[], bool]) -> None:
-        """Return on a notification, after the timeout, or within a second of stopping."""
+    def wait(self, timeout_seconds: float, is_stopping: Callable[[], bool]) -> set[str]:
+        """Return on a notification, after the timeout, or within a second of stopping.
+
+        Returns the payloads of the notifications since the last call.
+        """
         until = time.monotonic() + timeout_seconds
         while (left := until - time.monotonic()) > 0 and not is_stopping():
             if select.select([self._connection], [], [], min(left, CHECK_SECONDS))[0]:
                 self._connection.poll()
+                payloads = {notification.payload for notification in self._connection.notifies}
                 self._connection.notifies.clear()
-                return
+                return payloads
+        return set()

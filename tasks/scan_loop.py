@@ -8,8 +8,10 @@ from datetime import timedelta
 import redis
 from kombu.exceptions import KombuError
 
+from app.inbound.unparsed import NOTIFICATION
 from tasks.maintenance import rescue_and_expire
 from tasks.notifications import Notifications
+from tasks.parse import parse_inbound
 from tasks.scan import scan
 
 log = logging.getLogger(__name__)
@@ -23,12 +25,16 @@ BROKER_OUTAGE_SECONDS = 1.0
 def scan_until(stopping: threading.Event, notifications: Notifications) -> None:
     """Scan and rescue until `stopping` is set. Raises psycopg2.Error and SQLAlchemyError."""
     pause = MIN_PAUSE_SECONDS
+    payloads: set[str] = set()
     next_rescue = 0.0
     while not stopping.wait(MIN_PAUSE_SECONDS):
         if time.monotonic() >= next_rescue:
             rescue_and_expire()
             next_rescue = time.monotonic() + RESCUE_SECONDS
         try:
+            if NOTIFICATION in payloads:
+                parse_inbound.delay()
+            payloads = set()
             scanned = scan()
         except (KombuError, redis.RedisError, OSError) as error:
             log.warning("cannot scan: Redis is out of reach: %s", str(error).partition("\n")[0])
@@ -40,8 +46,8 @@ def scan_until(stopping: threading.Event, notifications: Notifications) -> None:
             # Messages wait for capacity. Scan again at once while it becomes free, else back off.
             pause = MIN_PAUSE_SECONDS if scanned.queued else min(pause * 2, MAX_PAUSE_SECONDS)
             if not scanned.queued:
-                notifications.wait(pause, stopping.is_set)
+                payloads = notifications.wait(pause, stopping.is_set)
         else:
             until_rescue = next_rescue - time.monotonic()
             until_due = (scanned.next_due or timedelta.max).total_seconds()
-            notifications.wait(min(until_rescue, until_due), stopping.is_set)
+            payloads = notifications.wait(min(until_rescue, until_due), stopping.is_set)

@@ -1,18 +1,14 @@
-"""Read the mailboxes of agents and store the bounces and messages in them."""
+"""Read the mailboxes of agents and store the e-mails in them, which are parsed later."""
 
 import logging
-from collections.abc import Sequence
 
 from app import leases
 from app.agents import Agents
 from app.db import transaction
-from app.inbound import webhooks
-from connectors.base import Inbound, Misconfigured, Receipt, SendError
+from app.inbound import unparsed
+from connectors.base import Misconfigured, RawMail, SendError
 
 log = logging.getLogger(__name__)
-
-MAX_FAILURES = 5
-"""How many mails may fail to be stored before the round ends, since the cause is not the mail."""
 
 
 def mailbox_agents(agents: Agents) -> list[str]:
@@ -27,7 +23,7 @@ def mailbox_agents(agents: Agents) -> list[str]:
 def read_mailboxes(agents: Agents, agent: str) -> int:
     """Read the mailbox of each profile of an agent, unless another process is reading it.
 
-    Returns how many receipts and messages were new.
+    Returns how many e-mails were stored.
     """
     new = 0
     for profile in agents.by_name[agent].profiles:
@@ -42,26 +38,17 @@ def read_mailboxes(agents: Agents, agent: str) -> int:
 
 
 def _read_mailbox(agents: Agents, agent: str, profile: str) -> int:
-    new = 0
-    failures = 0
+    stored = 0
 
-    def store(items: Sequence[Receipt | Inbound]) -> bool:
-        nonlocal new, failures
-        try:
-            with transaction() as connection:
-                stored = webhooks.store(connection, agents, agent, profile, items)
-        except Exception:
-            failures += 1
-            if failures > MAX_FAILURES:
-                raise
-            log.exception("agent %s: cannot store a mail; it stays in its mailbox", agent)
-            return False
-        new += stored.receipts + stored.messages
-        return True
+    def store(mail: RawMail) -> None:
+        nonlocal stored
+        with transaction() as connection:
+            unparsed.store(connection, agent, profile, mail)
+        stored += 1
 
     try:
         agents.connector(agent, profile).read_mailboxes(store)
     except SendError as error:
         level = logging.ERROR if isinstance(error, Misconfigured) else logging.WARNING
         log.log(level, "agent %s: cannot read the mailbox of %s: %s", agent, profile, error)
-    return new
+    return stored

@@ -11,15 +11,33 @@ from app.outbox import receipts
 from connectors.base import (
     Inbound,
     Receipt,
-    Received,
     UnverifiedWebhook,
     WebhookError,
     WebhookRequest,
+    WebhookResponse,
 )
+
+MAX_PARSED_BYTES = 64 * 1024
+"""Larger webhooks, and those with e-mail, are stored unparsed."""
 
 
 class NoWebhookError(LookupError):
     """The agent does not exist, or has no secret to verify such webhooks with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A verified webhook.
+
+    Attributes:
+        profile: The profile whose secret it is signed with.
+        response: The response, once it is stored.
+        items: Its contents, or None if it is to be stored unparsed.
+    """
+
+    profile: str
+    response: WebhookResponse
+    items: Sequence[Receipt | Inbound] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +48,8 @@ class Stored:
     messages: int
 
 
-def verify(agents: Agents, agent: str, request: WebhookRequest) -> tuple[str, Received]:
-    """Return the profile whose secret a webhook of `agent` is signed with, and its content.
+def verify(agents: Agents, agent: str, request: WebhookRequest) -> Verified:
+    """Verify a webhook of `agent`, and parse it if that is quick.
 
     Raises:
         NoWebhookError: no profile of the agent accepts webhooks of this kind.
@@ -45,9 +63,13 @@ def verify(agents: Agents, agent: str, request: WebhookRequest) -> tuple[str, Re
         if request.kind not in connector.webhooks:
             continue
         try:
-            return profile, connector.receive(request)
+            if request.kind in connector.mail_webhooks or len(request.body) > MAX_PARSED_BYTES:
+                return Verified(profile, connector.verify(request), None)
+            received = connector.receive(request)
         except WebhookError as error:
             errors.append(error)
+        else:
+            return Verified(profile, received.response, received.items)
     if not errors:
         raise NoWebhookError(f"agent {agent} accepts no {request.kind} webhooks")
     raise min(errors, key=lambda error: isinstance(error, UnverifiedWebhook))

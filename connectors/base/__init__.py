@@ -3,12 +3,13 @@
 Connectors import everything from here; the modules of this package are its parts.
 """
 
-from connectors.base.connector import Connector, ConnectorSettings, OnUncertain, StoreItems
+from connectors.base.connector import Connector, ConnectorSettings, OnUncertain, StoreMail
 from connectors.base.errors import ErrorCode
 from connectors.base.inbound import (
     Inbound,
     Keyword,
     MalformedWebhook,
+    RawMail,
     Receipt,
     ReceiptKind,
     ReceiptOrigin,
@@ -49,6 +50,7 @@ __all__ = [
     "Misconfigured",
     "OnUncertain",
     "OutboundMessage",
+    "RawMail",
     "Receipt",
     "ReceiptKind",
     "ReceiptOrigin",
@@ -57,7 +59,7 @@ __all__ = [
     "Reply",
     "SendError",
     "SentMessage",
-    "StoreItems",
+    "StoreMail",
     "Suppress",
     "Unavailable",
     "Uncertain",

@@ -23,11 +23,13 @@ from pydantic import BaseModel, ConfigDict
 from connectors.base.errors import ErrorCode
 from connectors.base.inbound import (
     Inbound,
+    RawMail,
     Receipt,
     Received,
     SentMessage,
     WebhookKind,
     WebhookRequest,
+    WebhookResponse,
 )
 from connectors.base.message import AttachmentSource, Channel, OutboundMessage
 from connectors.base.outcomes import Accepted
@@ -49,8 +51,8 @@ class ConnectorSettings(BaseModel):
 
 S = TypeVar("S", bound=ConnectorSettings)
 
-StoreItems = Callable[[Sequence[Receipt | Inbound]], bool]
-"""Stores receipts and messages. They are stored for good once it returns True."""
+StoreMail = Callable[[RawMail], None]
+"""Stores an e-mail for good, or raises an exception."""
 
 
 class Connector(ABC, Generic[S]):
@@ -65,6 +67,7 @@ class Connector(ABC, Generic[S]):
         errors: The provider's error codes.
         attachment_sources: How attachments reach it: with `content` it receives their content,
             fetched if need be; with `url` alone, a URL that the provider can read.
+        mail_webhooks: The kinds of webhooks that contain e-mail, which is parsed later.
         can_poll: Whether its provider must be polled for receipts.
         on_uncertain: What its agents do after an Uncertain by default. An agent of a connector
             with `hold` cannot change it.
@@ -75,6 +78,7 @@ class Connector(ABC, Generic[S]):
     documentation: ClassVar[str | None] = None
     errors: ClassVar[tuple[ErrorCode, ...]] = ()
     attachment_sources: ClassVar[frozenset[AttachmentSource]] = frozenset()
+    mail_webhooks: ClassVar[frozenset[WebhookKind]] = frozenset()
     can_poll: ClassVar[bool] = False
     on_uncertain: ClassVar[OnUncertain] = "retry"
 
@@ -92,16 +96,40 @@ class Connector(ABC, Generic[S]):
 
     @property
     def webhooks(self) -> frozenset[WebhookKind]:
-        """The kinds of webhooks that `receive` can verify; none if the secret is not set."""
+        """The kinds of webhooks that can be verified; none if the secret is not set."""
         return frozenset()
 
+    def verify(self, request: WebhookRequest) -> WebhookResponse:
+        """Verify a webhook of one of the `webhooks` kinds and return the response to it.
+
+        It may take time in proportion to the size of the request, and no more.
+
+        Raises:
+            UnsignedWebhook: The request has no signature.
+            UnverifiedWebhook: The signature is invalid.
+        """
+        raise NotImplementedError
+
+    def parse(self, request: WebhookRequest) -> Sequence[Receipt | Inbound]:
+        """Return the contents of a verified webhook, in order.
+
+        Requests of the kinds in `mail_webhooks`, and large ones, are stored and answered first, and
+        parsed later in a process of its own, which is killed if it takes too long. They lack the
+        headers with credentials then.
+
+        Raises:
+            MalformedWebhook: The request has another format.
+        """
+        raise NotImplementedError
+
     def receive(self, request: WebhookRequest) -> Received:
-        """Verify and parse a webhook of one of the `webhooks` kinds.
+        """Verify and parse a webhook at once.
 
         Raises:
             WebhookError: The request is not signed, not verified or malformed.
         """
-        raise NotImplementedError
+        response = self.verify(request)
+        return Received(self.parse(request), response)
 
     def poll(self, messages: Sequence[SentMessage]) -> list[Receipt]:
         """Return the receipts that the provider has for these messages.
@@ -116,14 +144,21 @@ class Connector(ABC, Generic[S]):
         """Whether `read_mailboxes` must be called periodically."""
         return False
 
-    def read_mailboxes(self, store: StoreItems) -> None:
-        """Fetch the messages in the mailboxes of the provider and pass each to `store`.
+    def read_mailboxes(self, store: StoreMail) -> None:
+        """Fetch the e-mails in the mailboxes of the provider and pass each to `store`.
 
-        A message is marked as done only once `store` has returned True; otherwise it is fetched
+        A message is marked as done only once `store` has returned; otherwise it is fetched
         again.
 
         Raises:
             SendError: A mailbox cannot be read. Exceptions of `store` are passed on.
+        """
+        raise NotImplementedError
+
+    def parse_mail(self, mail: RawMail) -> Sequence[Receipt | Inbound]:
+        """Return the contents of an e-mail from a mailbox.
+
+        Like a webhook with an e-mail, it is parsed in a process of its own.
         """
         raise NotImplementedError
 

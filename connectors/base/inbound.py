@@ -1,6 +1,6 @@
 """Receipts and messages from a provider, and the webhook requests that bring them.
 
-`Connector.receive` parses them out of a webhook, `Connector.poll` requests receipts. Neither knows
+`Connector.parse` returns those of a webhook, `Connector.poll` requests receipts. Neither knows
 the database: the caller stores what they return.
 """
 
@@ -142,6 +142,19 @@ class WebhookRequest:
             )
         except ValueError:
             raise MalformedWebhook("the body is not an urlencoded form in UTF-8") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RawMail:
+    """An e-mail as it is in a mailbox.
+
+    Attributes:
+        content: The e-mail, or the beginning of one that is too large to be fetched.
+        size_bytes: The size of the whole e-mail.
+    """
+
+    content: bytes
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from connectors.base import (
     Accepted,
     Channel,
     ErrorCode,
+    Inbound,
     OutboundMessage,
     Receipt,
-    Received,
     Rejected,
     SentMessage,
     WebhookKind,
     WebhookRequest,
+    WebhookResponse,
 )
 from connectors.m2m import omnichannel, soap
 from connectors.m2m.errors import ERRORS
@@ -68,10 +69,13 @@ class M2m(HttpConnector[M2mSettings]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound"} if self.settings.webhook_secrets else ())
 
-    def receive(self, request: WebhookRequest) -> Received:
+    def verify(self, request: WebhookRequest) -> WebhookResponse:
         secrets = [secret.get_secret_value() for secret in self.settings.webhook_secrets]
         if self.settings.webhook_login is None:
             verify_parameter(request, secrets)
         else:
             verify_basic_credentials(request.headers, self.settings.webhook_login, secrets)
-        return Received([read_message(request, self.settings.sender or "")], SUCCESS)
+        return SUCCESS
+
+    def parse(self, request: WebhookRequest) -> Sequence[Receipt | Inbound]:
+        return [read_message(request, self.settings.sender or "")]

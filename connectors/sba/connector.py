@@ -25,10 +25,10 @@ from connectors.base import (
     Accepted,
     Channel,
     ErrorCode,
+    Inbound,
     OnUncertain,
     OutboundMessage,
     Receipt,
-    Received,
     Rejected,
     Reply,
     SentMessage,
@@ -36,6 +36,7 @@ from connectors.base import (
     Uncertain,
     WebhookKind,
     WebhookRequest,
+    WebhookResponse,
 )
 from connectors.sba import replies
 from connectors.sba.errors import ALREADY_REGISTERED, ERRORS
@@ -47,7 +48,7 @@ from connectors.sba.operations import (
     parse_operation,
 )
 from connectors.sba.settings import SbaSettings
-from connectors.sba.webhooks import public_key, read_webhook
+from connectors.sba.webhooks import public_key, read_webhook, verify_webhook
 from connectors.toolkit.http import HttpConnector, Response
 
 HOSTS = {"rest": "https://securepayments.sberbank.ru", "gateway": "https://ecommerce.sberbank.ru"}
@@ -96,9 +97,13 @@ class Sba(HttpConnector[SbaSettings]):
         response, _ = self._fetch_status(operation, operation.parameters)
         return _accepted(response)
 
-    def receive(self, request: WebhookRequest) -> Received:
+    def verify(self, request: WebhookRequest) -> WebhookResponse:
         secrets = [secret.get_secret_value() for secret in self.settings.webhook_secrets]
-        return read_webhook(request, secrets, self._keys)
+        verify_webhook(request, secrets, self._keys)
+        return WebhookResponse(200)
+
+    def parse(self, request: WebhookRequest) -> Sequence[Receipt | Inbound]:
+        return [read_webhook(request)]
 
     def poll(self, messages: Sequence[SentMessage]) -> list[Receipt]:
         receipts = []

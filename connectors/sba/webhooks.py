@@ -24,11 +24,9 @@ from connectors.base import (
     MalformedWebhook,
     Receipt,
     ReceiptKind,
-    Received,
     UnsignedWebhook,
     UnverifiedWebhook,
     WebhookRequest,
-    WebhookResponse,
 )
 from connectors.toolkit.signatures import is_any_equal, sign_hmac
 
@@ -64,21 +62,31 @@ def public_key(pem: str) -> RSAPublicKey:
     return key
 
 
-def read_webhook(
+def verify_webhook(
     request: WebhookRequest, secrets: Sequence[str], keys: Sequence[RSAPublicKey]
-) -> Received:
-    """Verify a callback with the secrets and the bank's keys, and read its receipt.
+) -> None:
+    """Verify a callback with the secrets and the bank's keys.
 
     Raises:
-        WebhookError: The callback is unsigned, its checksum is invalid, or it is malformed.
+        UnsignedWebhook: The checksum is missing.
+        UnverifiedWebhook: The checksum is invalid.
     """
     pairs = _parameters(request)
-    signed = _signed_text(pairs)
-    _verify(signed, [value for name, value in pairs if name == "checksum"], secrets, keys)
+    checksums = [value for name, value in pairs if name == "checksum"]
+    _verify(_signed_text(pairs), checksums, secrets, keys)
+
+
+def read_webhook(request: WebhookRequest) -> Receipt:
+    """Return the receipt in a callback.
+
+    Raises:
+        MalformedWebhook: A parameter is missing or repeated.
+    """
+    pairs = _parameters(request)
     parameters = dict(pairs)
     if len(parameters) < len(pairs):
         raise MalformedWebhook("a parameter is repeated")
-    return Received([_receipt(parameters, signed)], WebhookResponse(200))
+    return _receipt(parameters, _signed_text(pairs))
 
 
 def _parameters(request: WebhookRequest) -> list[tuple[str, str]]:

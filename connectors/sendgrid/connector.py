@@ -4,7 +4,7 @@ Wire format: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-s
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from connectors.base import (
@@ -12,8 +12,9 @@ from connectors.base import (
     AttachmentSource,
     Channel,
     ErrorCode,
+    Inbound,
     OutboundMessage,
-    Received,
+    Receipt,
     Rejected,
     UnsignedWebhook,
     WebhookKind,
@@ -44,6 +45,7 @@ class SendGrid(HttpConnector[SendGridSettings]):
     attachment_sources: ClassVar[frozenset[AttachmentSource]] = frozenset({"content"})
     documentation = "https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send"
     errors: ClassVar[tuple[ErrorCode, ...]] = ERRORS
+    mail_webhooks = frozenset({"inbound"})
 
     def __init__(self, settings: SendGridSettings) -> None:
         super().__init__(settings)
@@ -87,19 +89,22 @@ class SendGrid(HttpConnector[SendGridSettings]):
         # Events refer to the message by an `sg_message_id` that begins with this id.
         return Accepted(message_id(response.headers.get("X-Message-Id")), str(response.status))
 
-    def receive(self, request: WebhookRequest) -> Received:
+    def verify(self, request: WebhookRequest) -> WebhookResponse:
         if request.kind not in self.webhooks:
             raise UnsignedWebhook("no key or password is configured for this webhook")
         if request.kind == "status":
             verify_signature(request, self._event_keys)
-            return Received(read_events(request.body))
+            return WebhookResponse()
         # Inbound mail must pass every check that is configured, not just the weakest one.
         if self._inbound_keys:
             verify_signature(request, self._inbound_keys)
         if self.settings.inbound_username is not None:
             passwords = [secret.get_secret_value() for secret in self.settings.inbound_passwords]
             verify_basic_credentials(request.headers, self.settings.inbound_username, passwords)
-        return Received(read_inbound(request), WebhookResponse(200))
+        return WebhookResponse(200)
+
+    def parse(self, request: WebhookRequest) -> Sequence[Receipt | Inbound]:
+        return read_events(request.body) if request.kind == "status" else read_inbound(request)
 
 
 def _private(message: OutboundMessage, request: Mapping[str, Any]) -> Iterator[str | None]:

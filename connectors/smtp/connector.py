@@ -5,16 +5,20 @@ Implements RFC 5321 with the extensions SIZE, 8BITMIME, SMTPUTF8, DSN, STARTTLS 
 
 import re
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from connectors.base import (
     Accepted,
     Connector,
+    Inbound,
     OutboundMessage,
+    RawMail,
+    Receipt,
     Rejected,
     SendError,
-    StoreItems,
+    StoreMail,
     Unavailable,
     Uncertain,
 )
@@ -22,6 +26,7 @@ from connectors.smtp.connection import Connection, open_connection
 from connectors.smtp.errors import ConnectionLostError, ServiceClosingError
 from connectors.smtp.pool import Pool
 from connectors.smtp.settings import SmtpSettings
+from connectors.toolkit.mail.incoming import read_mail
 from connectors.toolkit.mail.mime import Mail, compose, encode_7bit
 from connectors.toolkit.mail.smtp_replies import ERRORS, TOO_MANY_RECIPIENTS, reply_error
 
@@ -70,13 +75,25 @@ class Smtp(Connector[SmtpSettings]):
     def has_mailboxes(self) -> bool:
         return self.settings.mailbox is not None
 
-    def read_mailboxes(self, store: StoreItems) -> None:
+    def read_mailboxes(self, store: StoreMail) -> None:
         """Read bounces and replies from the mailbox, if there is one."""
         if self.settings.mailbox is not None:
             # Only agents with a mailbox need the IMAP client.
             from connectors.smtp.mailbox import read_mailbox  # noqa: PLC0415
 
             read_mailbox(self.settings.mailbox, store)
+
+    def parse_mail(self, mail: RawMail) -> Sequence[Receipt | Inbound]:
+        items = read_mail(mail.content)
+        if mail.size_bytes <= len(mail.content):
+            return items
+        truncation = {"size_bytes": mail.size_bytes, "read_bytes": len(mail.content)}
+        return [
+            replace(item, metadata={**item.metadata, **truncation})
+            if isinstance(item, Inbound)
+            else item
+            for item in items
+        ]
 
     def close(self) -> None:
         self._pool.close()

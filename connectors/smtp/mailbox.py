@@ -9,7 +9,6 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from threading import Timer
 
 from imapclient import DELETED, SEEN, IMAPClient, SocketTimeout
@@ -21,11 +20,10 @@ from imapclient.exceptions import (
     ProtocolError,
 )
 
-from connectors.base import Inbound, Misconfigured, Receipt, StoreItems, Unavailable
+from connectors.base import Misconfigured, RawMail, StoreMail, Unavailable
 from connectors.smtp.errors import connection_lost
 from connectors.smtp.settings import MailboxSettings
 from connectors.toolkit.excerpts import excerpt
-from connectors.toolkit.mail.incoming import read_mail
 
 # At DEBUG the library logs what the server sends.
 logging.getLogger("imapclient").setLevel(logging.INFO)
@@ -43,8 +41,8 @@ class _Client(IMAPClient):  # type: ignore[misc] # imapclient has no type hints
         return bool(is_included or super().has_capability(capability))
 
 
-def read_mailbox(settings: MailboxSettings, store: StoreItems) -> None:
-    """Pass each unread message to `store`, and mark those done for which it returns True.
+def read_mailbox(settings: MailboxSettings, store: StoreMail) -> None:
+    """Pass each unread message to `store`, and mark it as done when that returns.
 
     Raises:
         Unavailable: The server cannot be used at present, or the time limit was reached.
@@ -63,7 +61,8 @@ def read_mailbox(settings: MailboxSettings, store: StoreItems) -> None:
         for uid in uids[: settings.messages_per_round]:
             with _classified_errors():
                 size, content = _fetch(client, uid, settings.message_limit_bytes)
-            if content and store(_read(content, size)):
+            if content:
+                store(RawMail(content, size))
                 with _classified_errors():
                     _mark_done(client, uid, settings, is_whole=size <= len(content))
         with suppress(IMAPClientError, OSError):
@@ -136,19 +135,6 @@ def _fetch(client: _Client, uid: int, limit_bytes: int) -> tuple[int, bytes]:
     response = client.fetch([uid], ["RFC822.SIZE", f"BODY.PEEK[]<0.{limit_bytes}>"])
     fields = response.get(uid, {})
     return fields.get(b"RFC822.SIZE", 0), fields.get(b"BODY[]<0>") or b""
-
-
-def _read(content: bytes, size: int) -> list[Receipt | Inbound]:
-    items = read_mail(content)
-    if size <= len(content):
-        return items
-    truncation = {"size_bytes": size, "read_bytes": len(content)}
-    return [
-        replace(item, metadata={**item.metadata, **truncation})
-        if isinstance(item, Inbound)
-        else item
-        for item in items
-    ]
 
 
 def _mark_done(client: _Client, uid: int, settings: MailboxSettings, *, is_whole: bool) -> None:

@@ -4,6 +4,7 @@ They are signed by Standard Webhooks, or with an HMAC of the body in a header.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Generic, TypeVar
@@ -14,15 +15,16 @@ from connectors.base import (
     ConnectorSettings,
     Inbound,
     Receipt,
-    Received,
     UnsignedWebhook,
     UnverifiedWebhook,
     WebhookKind,
     WebhookRequest,
+    WebhookResponse,
 )
 from connectors.toolkit.generic_messages import parse_object, read_message, read_report
 from connectors.toolkit.http import HeaderName, HttpConnector, HttpSettings
 from connectors.toolkit.signatures import (
+    ID_HEADER,
     Algorithm,
     Encoding,
     check_standard_secret,
@@ -83,19 +85,26 @@ class WebhookConnector(HttpConnector[W], Generic[W]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound", "status"} if self.settings.webhook_secrets else ())
 
-    def receive(self, request: WebhookRequest) -> Received:
-        key = _verify(request, self.settings)
+    def verify(self, request: WebhookRequest) -> WebhookResponse:
+        _verify(request, self.settings)
+        return WebhookResponse()
+
+    def parse(self, request: WebhookRequest) -> Sequence[Receipt | Inbound]:
         fields = parse_object(request.body)
+        if self.settings.webhook_hmac is None:
+            key = request.headers[ID_HEADER]
+        else:
+            key = hashlib.sha256(request.body).hexdigest()
         read = read_report if request.kind == "status" else read_message
         item: Inbound | Receipt = read(fields, key)
         scheme = self.settings.webhook_hmac
         if scheme is not None and item.key == key and fields.get("timestamp") is None:
             item = replace(item, repeat_window=timedelta(seconds=scheme.repeat_seconds))
-        return Received([item])
+        return [item]
 
 
-def _verify(request: WebhookRequest, settings: WebhookSettings) -> str:
-    """Check the signature of a request and return a key that is the same when it is repeated.
+def _verify(request: WebhookRequest, settings: WebhookSettings) -> None:
+    """Check the signature of a request.
 
     Raises:
         UnsignedWebhook: The signature is missing.
@@ -103,7 +112,8 @@ def _verify(request: WebhookRequest, settings: WebhookSettings) -> str:
     """
     secrets, scheme = settings.webhook_secrets, settings.webhook_hmac
     if scheme is None:
-        return verify_standard(secrets, request.headers, request.body, request.received_at)
+        verify_standard(secrets, request.headers, request.body, request.received_at)
+        return
     given = request.headers.get(scheme.header.lower(), "").strip()
     if not given:
         raise UnsignedWebhook(f"the header {scheme.header} is missing")
@@ -118,4 +128,3 @@ def _verify(request: WebhookRequest, settings: WebhookSettings) -> str:
     ]
     if not is_any_equal(signature, expected) or prefix != scheme.prefix:
         raise UnverifiedWebhook("the signature is invalid")
-    return hashlib.sha256(request.body).hexdigest()

@@ -3,6 +3,7 @@
 Wire format: https://www.twilio.com/docs/messaging/api/message-resource
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 from urllib.parse import urlencode
 
@@ -11,17 +12,19 @@ from connectors.base import (
     AttachmentSource,
     Channel,
     ErrorCode,
+    Inbound,
     OutboundMessage,
-    Received,
+    Receipt,
     Rejected,
     WebhookKind,
     WebhookRequest,
+    WebhookResponse,
 )
 from connectors.toolkit.http import HttpConnector, message_id
 from connectors.toolkit.signatures import encode_basic
 from connectors.twilio.errors import ERRORS, classify
 from connectors.twilio.settings import TwilioSettings
-from connectors.twilio.webhooks import UID_PARAMETER, read_webhook
+from connectors.twilio.webhooks import UID_PARAMETER, read_webhook, verify_webhook
 
 MAX_BODY_CHARACTERS = 1600
 MAX_MEDIA = 10
@@ -100,8 +103,11 @@ class Twilio(HttpConnector[TwilioSettings]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound", "status"}) if self._webhook_secrets else frozenset()
 
-    def receive(self, request: WebhookRequest) -> Received:
-        return read_webhook(request, self._webhook_secrets)
+    def verify(self, request: WebhookRequest) -> WebhookResponse:
+        return verify_webhook(request, self._webhook_secrets)
+
+    def parse(self, request: WebhookRequest) -> Sequence[Receipt | Inbound]:
+        return read_webhook(request)
 
 
 def _check_limits(message: OutboundMessage) -> None:

@@ -22,7 +22,6 @@ from connectors.base import (
     MalformedWebhook,
     Receipt,
     ReceiptKind,
-    Received,
     UnsignedWebhook,
     UnverifiedWebhook,
     WebhookRequest,
@@ -58,20 +57,25 @@ KIND_OF_STATUS: Mapping[str, ReceiptKind] = {
 NOT_METADATA = frozenset({"SmsSid", "SmsMessageSid", "MessageSid", "From", "To", "Body"})
 
 
-def read_webhook(request: WebhookRequest, secrets: Sequence[str]) -> Received:
-    """Verify a request with the secrets, and read its receipts or its inbound message.
+def read_webhook(request: WebhookRequest) -> Sequence[Receipt | Inbound]:
+    """Return the receipts or the inbound message of a request.
 
     Raises:
-        WebhookError: The request is unsigned, not signed with any of the secrets, or malformed.
+        MalformedWebhook: The request is not one that Twilio makes.
     """
-    _verify(request, secrets)
     fields = _fields(request)
     if request.kind == "status":
-        return Received(_receipts(fields, dict(request.query).get(UID_PARAMETER)))
-    return Received([_inbound(fields)], EMPTY_TWIML)
+        return _receipts(fields, dict(request.query).get(UID_PARAMETER))
+    return [_inbound(fields)]
 
 
-def _verify(request: WebhookRequest, secrets: Sequence[str]) -> None:
+def verify_webhook(request: WebhookRequest, secrets: Sequence[str]) -> WebhookResponse:
+    """Check that a request is signed with one of the secrets, and return the response to it.
+
+    Raises:
+        UnsignedWebhook: The signature is missing.
+        UnverifiedWebhook: The signature is invalid.
+    """
     given = request.headers.get("x-twilio-signature")
     if not given:
         raise UnsignedWebhook("the header X-Twilio-Signature is missing")
@@ -83,6 +87,7 @@ def _verify(request: WebhookRequest, secrets: Sequence[str]) -> None:
     ]
     if not is_any_equal(given, expected):
         raise UnverifiedWebhook("the signature is invalid")
+    return EMPTY_TWIML if request.kind == "inbound" else WebhookResponse()
 
 
 def _algorithm(settings: str | None) -> Algorithm:

@@ -52,7 +52,7 @@ def test_task_reads_the_mailboxes_of_its_agent(
     server.put(b"From: ann@example.com\nTo: hello@shop.example\nMessage-ID: <1@x>\n\nHi\n")
     caplog.set_level(logging.INFO)
     read_mailboxes("mail")
-    assert "agent mail: 1 new receipts and messages in its mailboxes" in caplog.text
+    assert "agent mail: 1 e-mails read from its mailboxes" in caplog.text
 
 
 def test_each_round_starts_a_task_for_each_agent_with_mailboxes(

@@ -62,7 +62,7 @@ def test_each_task_of_beat_has_a_queue_that_every_worker_reads(queues: Any) -> N
 
     configured = tasks.celery.conf
     names = {entry["task"] for entry in configured.beat_schedule.values()}
-    assert names == {"scan", "maintenance", "poll", "mailboxes"}
+    assert names == {"scan", "maintenance", "poll", "mailboxes", "parse"}
     assert names <= tasks.celery.tasks.keys()
     assert names <= configured.task_routes.keys()
     routed = {route["queue"] for route in configured.task_routes.values()}

@@ -1,7 +1,7 @@
 """Receive the webhooks of providers: two addresses for each agent.
 
 A webhook is verified, stored and only then answered, so the provider need not repeat it after
-a 2xx response.
+a 2xx response. Webhooks with e-mail, and large ones, are stored unparsed: workers parse them.
 """
 
 import re
@@ -16,7 +16,7 @@ from app.agents import agents
 from app.api.operations import Operation, Section
 from app.api.problems import ProblemError
 from app.errors import NotFoundError
-from app.inbound import webhooks
+from app.inbound import unparsed, webhooks
 from app.settings import settings
 from connectors.base import (
     MalformedWebhook,
@@ -81,23 +81,28 @@ def receive_status_by_get(agent: str) -> Response:
 
 def _receive(agent: str, kind: WebhookKind) -> Response:
     try:
-        profile, received = webhooks.verify(agents(), agent, _webhook_request(kind))
+        call = _webhook_request(kind)
+        verified = webhooks.verify(agents(), agent, call)
     except webhooks.NoWebhookError as error:
         raise NotFoundError(str(error)) from None
     except WebhookError as error:
         log.warning("webhook rejected", agent=agent, kind=kind, reason=str(error))
         raise ProblemError(_status(error), str(error)) from None
     with db.transaction() as connection:
-        stored = webhooks.store(connection, agents(), agent, profile, received.items)
-    log.info(
-        "webhook stored",
-        agent=agent,
-        kind=kind,
-        items=len(received.items),
-        new_receipts=stored.receipts,
-        new_messages=stored.messages,
-    )
-    response = received.response
+        if verified.items is None:
+            unparsed.store(connection, agent, verified.profile, call)
+            log.info("webhook stored unparsed", agent=agent, kind=kind, size_bytes=len(call.body))
+        else:
+            stored = webhooks.store(connection, agents(), agent, verified.profile, verified.items)
+            log.info(
+                "webhook stored",
+                agent=agent,
+                kind=kind,
+                items=len(verified.items),
+                new_receipts=stored.receipts,
+                new_messages=stored.messages,
+            )
+    response = verified.response
     return Response(response.body, response.status, content_type=response.content_type)
 
 

@@ -1,5 +1,6 @@
 """Verifying webhooks by the secrets of an agent's profiles, and storing what they contain."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from sqlalchemy import Connection
 
 from app.agents import Agents, agents
 from app.inbound import webhooks
-from app.inbound.webhooks import NoWebhookError, Stored
+from app.inbound.webhooks import MAX_PARSED_BYTES, NoWebhookError, Stored, Verified
 from connectors.base import (
     Accepted,
     Connector,
@@ -17,11 +18,11 @@ from connectors.base import (
     MalformedWebhook,
     OutboundMessage,
     Receipt,
-    Received,
     UnsignedWebhook,
     UnverifiedWebhook,
     WebhookKind,
     WebhookRequest,
+    WebhookResponse,
     registry,
 )
 
@@ -56,14 +57,17 @@ class Signed(Connector[ConnectorSettings]):
     def webhooks(self) -> frozenset[WebhookKind]:
         return frozenset({"inbound"} if self.settings.secret else ())
 
-    def receive(self, request: WebhookRequest) -> Received:
+    def verify(self, request: WebhookRequest) -> WebhookResponse:
         if "signature" not in request.headers:
             raise UnsignedWebhook("no signature")
         if request.headers["signature"] != self.settings.secret:
             raise UnverifiedWebhook("another signature")
+        return WebhookResponse()
+
+    def parse(self, request: WebhookRequest) -> Sequence[Receipt | Inbound]:
         if request.body:
             raise MalformedWebhook("a body")
-        return Received([MESSAGE])
+        return [MESSAGE]
 
 
 @pytest.fixture
@@ -83,7 +87,21 @@ def webhook(
 
 def test_profile_whose_secret_signed_a_webhook_is_returned(loaded: Agents) -> None:
     for signature, profile in (("1", "first"), ("2", "second")):
-        assert webhooks.verify(loaded, "shop", webhook(signature)) == (profile, Received([MESSAGE]))
+        verified = webhooks.verify(loaded, "shop", webhook(signature))
+        assert verified == Verified(profile, WebhookResponse(), [MESSAGE])
+
+
+def test_large_webhooks_and_those_with_mail_are_not_parsed_at_once(
+    loaded: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unparsed = Verified("first", WebhookResponse(), None)
+    assert webhooks.verify(loaded, "shop", webhook("1", bytes(MAX_PARSED_BYTES + 1))) == unparsed
+    with pytest.raises(MalformedWebhook):
+        webhooks.verify(loaded, "shop", webhook("1", bytes(MAX_PARSED_BYTES)))
+    with pytest.raises(UnverifiedWebhook):
+        webhooks.verify(loaded, "shop", webhook("3", bytes(MAX_PARSED_BYTES + 1)))
+    monkeypatch.setattr(Signed, "mail_webhooks", frozenset({"inbound"}))
+    assert webhooks.verify(loaded, "shop", webhook("1")) == unparsed
 
 
 def test_most_specific_error_of_all_profiles_is_raised(loaded: Agents) -> None:
