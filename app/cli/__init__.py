@@ -37,6 +37,9 @@ COMMANDS = {
     "token": Command("app.cli.token", "Manage API tokens."),
     "agents": Command("app.cli.agents", "Inspect the configured agents."),
     "connectors": Command("app.cli.connectors", "Inspect the installed connectors."),
+    "unparsed": Command(
+        "app.cli.unparsed", "Inspect webhooks and e-mails that could not be parsed."
+    ),
     "suppressions": Command("app.cli.suppressions", "Manage the suppression list."),
 }
 

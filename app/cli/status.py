@@ -104,6 +104,8 @@ def _headline(scheduler: SchedulerOverview) -> Text:
     line.append(f"; last scan {scanned} ago" if scanned else "; no scan yet")
     if scheduler.unrouted:
         line.append(f"; {scheduler.unrouted} messages are not routed yet")
+    if scheduler.unparsed:
+        line.append(f"; {scheduler.unparsed} webhooks and e-mails could not be parsed", "red")
     return line
 
 
@@ -124,6 +126,7 @@ def _scheduler_as_dict(scheduler: SchedulerOverview) -> dict[str, Any]:
         "last_scan_at": scheduler.last_scan_at,
         "last_scan_age_seconds": None if scanned is None else scanned.total_seconds(),
         "unrouted": scheduler.unrouted,
+        "unparsed": scheduler.unparsed,
     }
 
 

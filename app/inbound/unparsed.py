@@ -63,8 +63,6 @@ ORDER BY id DESC
 LIMIT :limit
 """)
 
-COUNT_FAILED = text("SELECT count(*) FROM unparsed_inbound WHERE error IS NOT NULL")
-
 PURGE = text("""
 DELETE FROM unparsed_inbound WHERE id = ANY(ARRAY(
     SELECT id FROM unparsed_inbound
@@ -174,11 +172,6 @@ def get_body(connection: Connection, id_: int) -> bytes | None:
         text("SELECT body FROM unparsed_inbound WHERE id = :id"), {"id": id_}
     ).scalar_one_or_none()
     return None if body is None else bytes(body)
-
-
-def count_failed(connection: Connection) -> int:
-    """Return how many webhooks and e-mails could not be parsed."""
-    return int(connection.execute(COUNT_FAILED).scalar_one())
 
 
 def purge(connection: Connection, retention: timedelta) -> int:

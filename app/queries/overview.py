@@ -50,7 +50,8 @@ class AgentOverview:
 class SchedulerOverview:
     """The state of the scheduler, and who changed it last.
 
-    `unrouted` counts messages that have no agent or conversation yet.
+    `unrouted` counts messages that have no agent or conversation yet, `unparsed` the webhooks and
+    e-mails that could not be parsed.
     """
 
     running: bool
@@ -59,6 +60,7 @@ class SchedulerOverview:
     last_scan_at: datetime | None
     last_scan_age: timedelta | None
     unrouted: int
+    unparsed: int
 
 
 # Statuses are literals because partial indexes cannot be used with parameters.
@@ -88,7 +90,8 @@ WHERE due_at <= now()
 SCHEDULER = text("""
 SELECT running, changed_by, changed_at, last_scan_at, now() - last_scan_at AS last_scan_age,
     (SELECT count(*) FROM messages
-     WHERE is_unrouted(status, agent, conversation_id)) AS unrouted
+     WHERE is_unrouted(status, agent, conversation_id)) AS unrouted,
+    (SELECT count(*) FROM unparsed_inbound WHERE error IS NOT NULL) AS unparsed
 FROM scheduler_state
 """)
 
@@ -156,4 +159,5 @@ def get_scheduler(connection: Connection) -> SchedulerOverview:
         last_scan_at=row.last_scan_at,
         last_scan_age=row.last_scan_age,
         unrouted=row.unrouted,
+        unparsed=row.unparsed,
     )

@@ -84,6 +84,11 @@ def _scheduler_gauges(scheduler: SchedulerOverview) -> Iterator[GaugeMetricFamil
     yield GaugeMetricFamily(
         "postroom_messages_unrouted", "Messages without an agent yet", scheduler.unrouted
     )
+    yield GaugeMetricFamily(
+        "postroom_inbound_unparsed",
+        "Webhooks and e-mails that could not be parsed",
+        scheduler.unparsed,
+    )
     if scheduler.last_scan_age is not None:
         yield GaugeMetricFamily(
             "postroom_last_scan_age_seconds",

@@ -27,6 +27,7 @@ class SchedulerView(BaseModel):
     last_scan_age_seconds: float | None
     oldest_due_age_seconds: float | None = Field(description="`null` if no message is due.")
     unrouted: int = Field(description="Messages without an agent yet; the next scan chooses one.")
+    unparsed: int = Field(description="Webhooks and e-mails that could not be parsed.")
 
 
 @section.serve(Operation("GET", "/api/scheduler", {HTTPStatus.OK: SchedulerView}, scope="read"))
@@ -103,4 +104,5 @@ def _view(connection: Connection) -> SchedulerView:
         last_scan_age_seconds=None if last_scan_age is None else last_scan_age.total_seconds(),
         oldest_due_age_seconds=max(oldest).total_seconds() if oldest else None,
         unrouted=scheduler.unrouted,
+        unparsed=scheduler.unparsed,
     )

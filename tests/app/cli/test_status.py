@@ -48,6 +48,7 @@ def test_json_shows_the_scheduler_and_each_agent(postroom: Postroom) -> None:
         "last_scan_at": None,
         "last_scan_age_seconds": None,
         "unrouted": 3,
+        "unparsed": 0,
     }
     agents = {agent["agent"]: agent for agent in answer["agents"]}
     assert [*agents] == ["api", "gateway", "gone", "smtp"]

@@ -40,6 +40,7 @@ def test_metrics_have_the_figures_of_each_agent(
     assert samples["postroom_agent_paused", ("api",)] == 1
     assert samples["postroom_scheduler_running", ()] == 1
     assert samples["postroom_messages_unrouted", ()] == 1
+    assert samples["postroom_inbound_unparsed", ()] == 0
     assert samples["postroom_last_scan_age_seconds", ()] >= 3
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlencode
@@ -14,7 +15,9 @@ from sqlalchemy import Connection
 from werkzeug.test import TestResponse
 
 from app import db
+from app.agents import agents
 from app.api.factory import create_app
+from app.inbound.parse import parse_all
 from app.settings import settings
 from tests.app.outbox.driver import SENT, Outbox
 
@@ -30,6 +33,13 @@ sender = "+15005550006"
 settings = {{ auth_token = "another token", webhook_auth_tokens = ["old token"] }}
 [agents.twilio.profiles.second]
 settings = {{ auth_token = "{TOKEN}" }}
+
+[agents.grid]
+connector = "sendgrid"
+[agents.grid.settings]
+api_key = "SG.key"
+inbound_username = "grid"
+inbound_passwords = ["p:ss"]
 
 [agents.silent]
 connector = "twilio"
@@ -187,6 +197,32 @@ def test_agent_without_a_secret_has_no_webhooks(anonymous: FlaskClient, outbox: 
 def test_webhook_over_the_size_limit_is_rejected(call: Call, outbox: Outbox) -> None:
     assert call("inbound", TEXT | {"Body": "x" * 10_001}).status_code == 413
     assert _rows(outbox) == 0
+
+
+def test_hostile_mail_is_stored_and_answered_without_being_parsed(
+    anonymous: FlaskClient, outbox: Outbox
+) -> None:
+    fields = {
+        "envelope": json.dumps({"from": "ann@example.com", "to": ["shop@example.com"]}),
+        "email": 'Content-Type: text/plain; a="' + ";" * 5000 + "\n\nHi",
+    }
+
+    def receive(password: str) -> TestResponse:
+        return anonymous.post(
+            "/api/webhooks/grid/inbound",
+            data=fields,
+            content_type="multipart/form-data",
+            auth=("grid", password),
+        )
+
+    assert receive("wrong").status_code == 403
+    assert receive("p:ss").status_code == 200
+    assert _rows(outbox) == 0
+    [row] = outbox.execute("SELECT * FROM unparsed_inbound").all()
+    assert (row.agent, row.profile, row.kind, row.error) == ("grid", "default", "inbound", None)
+    assert b";;;;" in bytes(row.body)
+    assert parse_all(agents()) == 1
+    assert _rows(outbox) == 2, "a message in a conversation"
 
 
 def test_unknown_fields_and_events_are_stored(call: Call, outbox: Outbox) -> None:
