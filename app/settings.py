@@ -2,7 +2,8 @@
 
 `DATABASE_URL` and `REDIS_URL` have their customary names; all others start with `POSTROOM_`.
 `postroom up` writes the addresses of its embedded servers to the file `env` in `POSTROOM_VAR`, so
-that other terminals find them. The environment takes precedence over that file.
+that other terminals find them. The environment takes precedence over that file. Both `agents.toml`
+and `var` are looked for in the current folder, in those above it, and in Postroom's own checkout.
 """
 
 import json
@@ -199,8 +200,31 @@ def settings() -> Settings:
         pydantic.ValidationError: Some variables are invalid; see `describe_errors`.
         pydantic_settings.SettingsError: A variable is not valid JSON.
     """
-    folder = Path(os.environ.get("POSTROOM_VAR", "var"))
-    return Settings(_env_file=folder / "env")
+    folder = find_folder()
+    found = Settings(_env_file=Path(os.environ.get("POSTROOM_VAR", folder / "var")) / "env")
+    elsewhere = {"agents_file": folder / "agents.toml", "var": folder / "var"}
+    return found.model_copy(
+        update={
+            name: path for name, path in elsewhere.items() if name not in found.model_fields_set
+        }
+    )
+
+
+def find_folder() -> Path:
+    """Return the folder of `agents.toml` and `var`: the first of `searched_folders` with either.
+
+    If none has, that is the current one. It is relative if it is the current one.
+    """
+    for folder in searched_folders():
+        if (folder / "agents.toml").is_file() or (folder / "var" / "env").is_file():
+            return Path() if folder == Path.cwd() else folder
+    return Path()
+
+
+def searched_folders() -> list[Path]:
+    """Return the current folder, those above it, and the one that Postroom was installed from."""
+    current = Path.cwd()
+    return [current, *current.parents, Path(__file__).resolve().parents[1]]
 
 
 def variable_name(field: str) -> str:

@@ -1,5 +1,6 @@
 """Errors of the command line and their exit codes."""
 
+import os
 from typing import IO, Any
 
 import click
@@ -13,7 +14,7 @@ from app.cli.output import printable
 from app.db import is_read_only
 from app.errors import InvalidError, NotFoundError
 from app.migrate import NewerDatabaseError
-from app.settings import Settings, describe_errors
+from app.settings import Settings, describe_errors, searched_folders, settings
 
 UNREACHABLE_CLASSES = ("08", "53", "57P")
 """SQLSTATE classes of lost connections, of a full server, and of one that starts or stops."""
@@ -54,6 +55,20 @@ def command_error(error: Exception) -> CommandError | None:
     return None
 
 
+def _where() -> str:
+    """Return where the address of the database came from, and what to do."""
+    found = settings()
+    if os.environ.get("DATABASE_URL"):
+        return "Check DATABASE_URL."
+    if "database_url" in found.model_fields_set:
+        return f"Its address is from {found.var / 'env'}. Is `postroom up` running?"
+    current, *_, own = searched_folders()
+    return (
+        f"DATABASE_URL is not set, and there is no var/env in {current}, the folders above it, or"
+        f" {own}. Start `postroom up`, or set DATABASE_URL or POSTROOM_VAR."
+    )
+
+
 def _database_error(error: DBAPIError) -> CommandError | None:
     if isinstance(error.orig, UndefinedTable):
         return CommandError("database: not migrated. Run `postroom migrate`.")
@@ -65,5 +80,5 @@ def _database_error(error: DBAPIError) -> CommandError | None:
     state = getattr(error.orig, "pgcode", None)
     # Without an SQLSTATE, no server responded.
     if state is None or state.startswith(UNREACHABLE_CLASSES):
-        return DatabaseUnreachableError(f"database: unreachable: {reason}. Check DATABASE_URL.")
+        return DatabaseUnreachableError(f"database: unreachable: {reason}. {_where()}")
     return CommandError(f"database: {reason}")

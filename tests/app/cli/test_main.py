@@ -6,10 +6,13 @@ import subprocess
 from pathlib import Path
 
 import click
+import psycopg2
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app import migrate
 from app.cli import COMMANDS, main
+from app.cli.errors import DatabaseUnreachableError, command_error
 from tests.app.cli.conftest import PROGRAM, Insert, Postroom
 from tests.servers import free_port, read_only
 
@@ -195,3 +198,24 @@ def test_process_prints_plain_results_on_stdout_and_errors_on_stderr(
     assert again.stderr == (
         f"postroom: message {message}: cannot be cancelled, its status is cancelled\n"
     )
+
+
+def test_unreachable_database_without_an_address_says_where_it_was_looked_for(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.chdir(tmp_path)
+    refused = OperationalError("SELECT 1", {}, psycopg2.OperationalError("Connection refused"))
+    error = command_error(refused)
+    assert isinstance(error, DatabaseUnreachableError)
+    assert f"there is no var/env in {tmp_path}, the folders above it, or " in str(error)
+
+
+def test_unreachable_database_names_the_file_of_its_address(
+    postroom: Postroom, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("POSTROOM_VAR", str(tmp_path))
+    address = f"DATABASE_URL=postgresql://postroom@127.0.0.1:{free_port()}/postroom\n"
+    (tmp_path / "env").write_text(address)
+    result = postroom("migrate")
+    assert result.exit_code == 4
+    assert f"Its address is from {tmp_path / 'env'}." in result.stderr
