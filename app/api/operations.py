@@ -158,7 +158,7 @@ def _query(model: type[BaseModel]) -> BaseModel:
 
 
 def _body(operation: Operation) -> Any:
-    value = read_json()
-    if value is None and not operation.body_required:
+    if not operation.body_required and not request.get_data():
         return None
+    value = read_json()
     return parse(operation.body, value) if operation.checked else value

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import structlog
 from flask import Flask, Response
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
@@ -31,6 +31,22 @@ class Rejection(BaseModel):
 
 class Problem(BaseModel):
     """An error response."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Entity",
+                    "status": 422,
+                    "detail": "Invalid: channel.",
+                    "request_id": "9f86d081884c7d65",
+                    "errors": [{"field": "channel", "reason": "required"}],
+                    "rejected": [],
+                }
+            ]
+        }
+    )
 
     type: str = "about:blank"
     title: str

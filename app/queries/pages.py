@@ -22,7 +22,7 @@ class Paged(Request):
     """The page of a list to return."""
 
     limit: int = Field(50, ge=1, le=200, description="Maximum number of items.")
-    cursor: Annotated[str, Field(max_length=64), ONE_LINE] | None = Field(
+    cursor: Annotated[str, Field(min_length=1, max_length=64), ONE_LINE] | None = Field(
         None, description="`next_cursor` of the previous page."
     )
 

@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -57,7 +58,17 @@ Recipient = Annotated[
 ]
 Address = Annotated[str, Field(min_length=1, max_length=320), ONE_LINE]
 Priority = Annotated[
-    Literal[0, 1, 2, 3, "immediate", "high", "medium", "low"], BeforeValidator(_no_boolean)
+    Literal[0, 1, 2, 3, "immediate", "high", "medium", "low"],
+    BeforeValidator(_no_boolean),
+    # Code generators do not support an enumeration of several types.
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "enum": [0, 1, 2, 3]},
+                {"type": "string", "enum": ["immediate", "high", "medium", "low"]},
+            ]
+        }
+    ),
 ]
 AttachmentUrl = Annotated[
     str, StringConstraints(max_length=2048, pattern=f"{HTTP_ADDRESS}|{S3_ADDRESS}")
@@ -181,12 +192,32 @@ class MessageRequest(MessageFields):
     """A message to send. `channel` or `type` is required."""
 
     model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": ["channel"]}, {"required": ["type"]}]}
+        json_schema_extra={
+            "examples": [
+                {"channel": "sms", "from": "+12016661234", "to": "+18045551234", "body": "Hello"},
+                {
+                    "channel": "email",
+                    "from": "Shop <shop@example.com>",
+                    "to": "ann@example.org",
+                    "subject": "Your order",
+                    "body": "Thank you.",
+                    "html": "<p>Thank you.</p>",
+                    "attachments": ["https://files.example.com/invoice.pdf"],
+                    "reference": "order-4711",
+                },
+            ]
+        }
     )
 
 
 class SmsRequest(MessageFields):
     """A text message to send, by default as an SMS."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"from": "+12016661234", "to": "+18045551234", "body": "Hello"}]
+        }
+    )
 
     channel: Literal["sms", "mms"] | None = None
     type: Literal["sms", "mms"] | None = Field(None, description="Another name of `channel`.")
@@ -194,6 +225,19 @@ class SmsRequest(MessageFields):
 
 class EmailRequest(MessageFields):
     """An e-mail to send."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "from": "shop@example.com",
+                    "to": "ann@example.org",
+                    "subject": "Hello",
+                    "body": "Thank you.",
+                }
+            ]
+        }
+    )
 
     channel: Literal["email"] | None = None
     type: Literal["email"] | None = Field(None, description="Another name of `channel`.")
@@ -205,5 +249,7 @@ class ReplyRequest(MessageContent):
     The conversation provides the recipient, sender, channel, agent and profile, and for an e-mail
     the subject and the threading headers, unless they are given.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"body": "Thank you."}]})
 
     to: Recipient | None = Field(None, description="A participant of the conversation.")

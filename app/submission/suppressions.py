@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from sqlalchemy import Connection
 
 from app import addresses, suppression
@@ -18,6 +18,14 @@ from connectors.base import Channel
 
 class SuppressionRequest(Request):
     """An address to add to the suppression list."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"channel": "email", "address": "ann@example.org", "detail": "asked by phone"}
+            ]
+        }
+    )
 
     channel: Channel = Field(description="SMS and MMS share their suppressions.")
     address: Recipient = Field(description="Written as in `to` of a message.")

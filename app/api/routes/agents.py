@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app import db
 from app.agents import Agent, agents
@@ -20,6 +20,8 @@ section = Section("agents")
 
 class PauseRequest(Request):
     """The reason to pause an agent."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "maintenance"}]})
 
     reason: Annotated[str, Field(max_length=500), ONE_LINE] | None = None
 

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from flask import Response
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from app import conversations, db
 from app.api import security
@@ -26,6 +26,8 @@ MAX_ID = 2**63 - 1
 
 class ReadRequest(Request):
     """The messages to mark as read."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"up_to": 4711}]})
 
     up_to: Whole = Field(
         MAX_ID,

@@ -61,6 +61,19 @@ class InboundRequest(BaseModel):
 class InboundSmsRequest(InboundRequest):
     """An inbound SMS or MMS."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "from": "+18045551234",
+                    "to": "+12016661234",
+                    "body": "Hello",
+                    "provider_message_id": "message-1",
+                }
+            ]
+        }
+    )
+
     type: Literal["sms", "mms"] | None = Field(
         None, description="By default `mms` with attachments and `sms` without."
     )
@@ -74,6 +87,19 @@ class InboundSmsRequest(InboundRequest):
 
 class InboundEmailRequest(InboundRequest):
     """An inbound e-mail. Addresses may be Markdown links; the body may be HTML."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "from": "ann@example.org",
+                    "to": "shop@example.com",
+                    "subject": "Hello",
+                    "body": "<p>Hello</p>",
+                }
+            ]
+        }
+    )
 
     provider_message_id: ProviderId | None = Field(
         None,

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from flask import Response, current_app
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
 
 from app import db
@@ -43,6 +43,14 @@ section = Section("messages")
 class Accepted(BaseModel):
     """An accepted message."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"id": 4711, "status": "outbox", "conversation_id": 17, "reference": "order-4711"}
+            ]
+        }
+    )
+
     id: int
     status: Status
     conversation_id: int
@@ -52,11 +60,54 @@ class Accepted(BaseModel):
 class AcceptedItem(Accepted):
     """An accepted message of a list."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 4711,
+                    "status": "outbox",
+                    "conversation_id": 17,
+                    "reference": "order-4711",
+                    "index": 0,
+                }
+            ]
+        }
+    )
+
     index: int = Field(description="Position in the list, from 0.")
 
 
 class AcceptedList(BaseModel):
     """The result for each message of a list."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "accepted": [
+                        {
+                            "id": 4711,
+                            "status": "outbox",
+                            "conversation_id": 17,
+                            "reference": "order-4711",
+                            "index": 0,
+                        }
+                    ],
+                    "rejected": [
+                        {
+                            "index": 1,
+                            "errors": [
+                                {
+                                    "field": "to",
+                                    "reason": "not a possible phone number",
+                                }
+                            ],
+                        }
+                    ],
+                }
+            ]
+        }
+    )
 
     accepted: list[AcceptedItem]
     rejected: list[Rejection]
@@ -64,6 +115,8 @@ class AcceptedList(BaseModel):
 
 class Changed(BaseModel):
     """A message and its new status."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": 4711, "status": "cancelled"}]})
 
     id: int
     status: Status

@@ -29,7 +29,7 @@ class ReplayRequest(Filter):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [{"required": [name]} for name in ("status", *Filter.model_fields)]
+            "examples": [{"agent": "smtp", "since": "2027-01-04T08:00:00Z", "dry_run": False}]
         }
     )
 
@@ -43,6 +43,14 @@ class Replayed(BaseModel):
 
     To replay the next batch, pass `last_id` as `after`, until it is `null`.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"dry_run": False, "matched": 501, "replayed": 500, "remaining": 1, "last_id": 4711}
+            ]
+        }
+    )
 
     dry_run: bool
     matched: int = Field(description="Matching messages before this replay.")

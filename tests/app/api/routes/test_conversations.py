@@ -102,6 +102,8 @@ def test_messages_are_marked_as_read_up_to_an_id_or_all(
     marked = client.post(f"{PATH}/1/read", json={"up_to": first})
     assert marked.get_json()["unread_count"] == 1
     assert client.post(f"{PATH}/1/read").get_json()["unread_count"] == 0
+    null = client.post(f"{PATH}/1/read", data="null", content_type="application/json")
+    assert null.status_code == 422
 
 
 def test_invalid_id_to_mark_as_read_is_rejected(

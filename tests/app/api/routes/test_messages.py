@@ -245,6 +245,7 @@ def test_invalid_filters_are_rejected_with_their_field(client: FlaskClient) -> N
         ("limit=201", "limit"),
         ("limit=x", "limit"),
         ("limit=1&limit=2", "limit"),
+        ("cursor=", "cursor"),
         ("cursor=x", "cursor"),
         ("cursor=YmVmb3JlIDE%3D%0a", "cursor"),
         ("status=lost", "status[0]"),
