@@ -21,7 +21,9 @@ from connectors.toolkit.mail.text import decode_text
 
 MAX_PARTS = 1000
 MAX_RECIPIENTS = 100
-"""Each recipient has a copy of the message, and RFC 5321 (4.5.3.1.8) requires no more."""
+"""RFC 5321 (4.5.3.1.8) requires no more."""
+MAX_COPIED_BYTES = 256 * 1024 * 1024
+"""The size of the message times its recipients, each of whom has a copy of it."""
 
 # Results of SendGrid's own checks, which cannot be derived from the message.
 CHECKS = ("SPF", "dkim", "sender_ip", "spam_score")
@@ -52,6 +54,8 @@ def read_inbound(request: WebhookRequest) -> list[Inbound | Receipt]:
         raise MalformedWebhook("neither a raw message nor its headers are present")
     content = raw.content if raw else _rebuild(fields)
     sender, recipients = _envelope(fields)
+    if len(content) * len(recipients) > MAX_COPIED_BYTES:
+        raise MalformedWebhook(f"the copies for all recipients exceed {MAX_COPIED_BYTES} bytes")
     checks = {name: _text(fields, name) for name in CHECKS if name in fields}
     items = read_mail(content, envelope_sender=sender, envelope_recipients=recipients)
     return [

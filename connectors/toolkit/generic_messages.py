@@ -21,6 +21,7 @@ from uuid import UUID
 from connectors.base import Attachment, Channel, Inbound, MalformedWebhook, Receipt, ReceiptKind
 from connectors.toolkit.excerpts import excerpt, message_id, printable
 
+MAX_ATTACHMENTS = 250
 ID_NAMES = ("id", "messageId", "message_id", "messaging_provider_id", "xillio_id")
 
 KIND_OF_STATUS: Mapping[str, ReceiptKind] = {
@@ -216,6 +217,8 @@ def _attachments(value: Any) -> tuple[Attachment, ...]:
         return ()
     if not isinstance(value, list):
         raise MalformedWebhook("attachments: must be an array")
+    if len(value) > MAX_ATTACHMENTS:
+        raise MalformedWebhook(f"attachments: must be at most {MAX_ATTACHMENTS}")
     return tuple(_attachment(item, number) for number, item in enumerate(value, start=1))
 
 

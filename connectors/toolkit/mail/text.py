@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.utils import getaddresses, parsedate_to_datetime
 from encodings.aliases import aliases
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice
 from operator import itemgetter
 
 from connectors.toolkit.excerpts import printable
@@ -19,7 +19,7 @@ from connectors.toolkit.mail.parser import MimePart
 MAX_HEADER = 65_536
 """The maximum length in characters; longer headers are cut."""
 MAX_ADDRESSES = 1000
-"""The maximum number of addresses in the headers of one name; the rest is ignored."""
+"""The maximum number of addresses in the headers of one name."""
 
 # The charset that a label means in practice: mostly a superset of the named one.
 _SUPERSETS = {
@@ -105,12 +105,17 @@ def header(mail: MimePart, name: str) -> str | None:
 
 
 def mailboxes(mail: MimePart, name: str) -> list[Address]:
-    """Return the valid addresses in the headers of this name."""
+    """Return the valid addresses in the headers of this name.
+
+    Headers after the first `MAX_HEADER` characters, and addresses after the first `MAX_ADDRESSES`,
+    are ignored.
+    """
+    texts = raw_headers(mail, name)
+    lengths = accumulate(map(len, texts))
+    texts = [text for text, length in zip(texts, lengths, strict=True) if length <= MAX_HEADER]
     return [
         Address(decode_words(display_name), *bare.rsplit("@", 1))
-        for display_name, bare in islice(
-            getaddresses(raw_headers(mail, name)[:MAX_ADDRESSES]), MAX_ADDRESSES
-        )
+        for display_name, bare in islice(getaddresses(texts), MAX_ADDRESSES)
         if _ADDRESS.fullmatch(bare)
     ]
 

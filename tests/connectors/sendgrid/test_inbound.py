@@ -15,6 +15,7 @@ from connectors.base import (
     WebhookError,
     WebhookRequest,
 )
+from connectors.sendgrid import inbound
 from connectors.sendgrid.connector import SendGrid
 from connectors.sendgrid.inbound import MAX_RECIPIENTS
 from connectors.sendgrid.settings import SendGridSettings
@@ -353,3 +354,6 @@ def test_mail_for_many_recipients_is_read_once(monkeypatch: pytest.MonkeyPatch) 
     assert len({item.key for item in received.items}) == MAX_RECIPIENTS
     assert len(parsed_mails) == 1
     assert isinstance(receive(recipients), MalformedWebhook)
+    monkeypatch.setattr(inbound, "MAX_COPIED_BYTES", 100 * len(parsed_mails[0]) - 1)
+    assert isinstance(receive(recipients[:-1]), MalformedWebhook)
+    assert isinstance(receive(recipients[:-2]), Received)

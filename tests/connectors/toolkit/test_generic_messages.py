@@ -121,6 +121,7 @@ def test_invalid_message_is_malformed() -> None:
         ({"subject": []}, "subject:"),
         ({"attachments": "http://a/"}, "attachments:"),
         ({"attachments": [7]}, "attachments:"),
+        ({"attachments": ["http://a/"] * 251}, "attachments:"),
         ({"attachments": [{}]}, "attachments:"),
         ({"attachments": [{"url": "http://a/", "content": "aGk="}]}, "attachments:"),
         ({"attachments": [{"content": "?"}]}, "attachments:"),
