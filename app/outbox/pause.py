@@ -15,6 +15,13 @@ WHERE lease_until IS NOT NULL AND status IN ('queued', 'retry')
     AND agent = coalesce(:agent, agent)
 """)
 
+# Whatever a provider asked to wait for, an operator decides that it is over.
+END_WAITS = text("""
+UPDATE messages SET due_at = now()
+WHERE status = 'retry' AND lease_until IS NULL AND due_at > now()
+    AND agent = coalesce(:agent, agent)
+""")
+
 
 def pause_agent(connection: Connection, agent: str, *, reason: str | None, by: str) -> None:
     """Stop sending through `agent` as of this commit. Sends in progress finish."""
@@ -24,8 +31,9 @@ def pause_agent(connection: Connection, agent: str, *, reason: str | None, by: s
 
 
 def resume_agent(connection: Connection, agent: str, *, by: str) -> None:
-    """Send through `agent` again."""
+    """Send through `agent` again. Its messages that wait for a retry are due now."""
     _set_agent(connection, agent, paused=False, reason=None, by=by)
+    connection.execute(END_WAITS, {"agent": agent})
     notify(connection)
 
 
@@ -37,8 +45,9 @@ def pause_scheduler(connection: Connection, *, by: str) -> None:
 
 
 def resume_scheduler(connection: Connection, *, by: str) -> None:
-    """Send again."""
+    """Send again. Messages that wait for a retry are due now."""
     _set_scheduler(connection, running=True, by=by)
+    connection.execute(END_WAITS, {"agent": None})
     notify(connection)
 
 

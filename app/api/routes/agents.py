@@ -98,7 +98,7 @@ def pause_agent(agent: str, body: PauseRequest | None) -> AgentState:
     Operation("POST", "/api/agents/<agent>/resume", {HTTPStatus.OK: AgentState}, scope="operate")
 )
 def resume_agent(agent: str) -> AgentState:
-    """Resume a paused agent."""
+    """Resume a paused agent. Its messages that wait for a retry are due now."""
     _check_exists(agent)
     with db.transaction() as connection:
         pause.resume_agent(connection, agent, by=security.client().name)

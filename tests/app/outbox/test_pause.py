@@ -66,6 +66,28 @@ def test_a_pause_recalls_messages_that_have_not_started_sending(
         assert outbox.start(number, old.claim_token) is None
 
 
+def test_resume_makes_the_retries_of_what_was_paused_due_now(
+    outbox: Outbox, pause: tuple[Any, Any]
+) -> None:
+    parked = outbox.at(outbox.one(), "retry", attempts=1)
+    scheduled = outbox.one()
+    for number in (parked, scheduled):
+        outbox.move(number, due_at="1 day")
+    held_by_celery = outbox.at(outbox.one(), "retry", attempts=1, lease="1 minute")
+    before = outbox.row(held_by_celery)
+    pause[1](outbox.connection)
+    assert [claim.message_id for claim in outbox.claim()] == [parked]
+    assert outbox.row(parked).attempts == 1
+    assert outbox.row(held_by_celery) == before
+
+
+def test_resume_of_one_agent_leaves_the_retries_of_others_alone(outbox: Outbox) -> None:
+    number = outbox.at(outbox.one(), "retry", attempts=1)
+    outbox.move(number, due_at="1 day")
+    resume_agent(outbox.connection, "smtp", by="ann")
+    assert outbox.claim() == []
+
+
 def test_a_pause_of_one_agent_leaves_the_others_alone(outbox: Outbox) -> None:
     smtp = outbox.one(agent="smtp", channel="email", recipient="a@example.com")
     [claim] = outbox.claim(smtp=1)
