@@ -29,13 +29,14 @@ def make_task(agent: Agent) -> Task:
         bind=True,
         max_retries=None,  # the attempts of a message are counted in its row
     )
-    def deliver(self: Any, message_id: int, claim_token: int) -> None:
+    def deliver(self: Any, message_id: int, claim_token: int) -> str:
         delivery = deliverer().deliver(Claim(message_id, agent.name, claim_token))
         metrics.observe(agent.name, delivery)
         if retry := delivery.retry:
             raise self.retry(
                 args=(message_id, retry.claim_token), countdown=retry.wait.total_seconds()
             )
+        return delivery.status  # for the events that Flower shows
 
     return deliver
 

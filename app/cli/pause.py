@@ -32,7 +32,8 @@ def pause(agent: str | None, reason: str | None) -> None:
 def resume(agent: str | None) -> None:
     """Resume an agent, or all sending.
 
-    Without an agent, agents that are paused themselves stay paused.
+    Messages that wait for a retry are due now. Without an agent, agents that are paused themselves
+    stay paused.
     """
     with transaction() as connection:
         if agent is None:

@@ -39,9 +39,13 @@ class CeleryRetry:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The result of a delivery for the metrics, and the Celery retry that must follow, if any."""
+    """The result of a delivery for the metrics, and the Celery retry that must follow, if any.
+
+    `status` is the new status of the message, or the reason that there is none.
+    """
 
     result: str
+    status: str
     duration: timedelta = timedelta(0)
     retry: CeleryRetry | None = None
 
@@ -65,7 +69,8 @@ class Deliverer:
             started = start(connection, [claim], self._agents.send_lease(agent.name))
             if not started:
                 is_suppressed = reject_suppressed(connection, [claim])
-                return Delivery("suppressed" if is_suppressed else "stale")
+                result = "suppressed" if is_suppressed else "stale"
+                return Delivery(result, result)
         return self._attempt(agent, started[0])
 
     def _check_rate_limit(self, agent: Agent, claim: Claim) -> Delivery | None:
@@ -75,7 +80,7 @@ class Deliverer:
         with autocommit() as connection:
             profile = find_profile(connection, claim)
         if profile is None:
-            return Delivery("stale")
+            return Delivery("stale", "stale")
         wait = LIMITER_OUTAGE_WAIT
         reason = "deferred: the rate limit cannot be checked while Redis is down"
         is_rejected = False
@@ -90,7 +95,7 @@ class Deliverer:
                 reject(connection, claim, "rate_limited", f"{agent.name} is at its rate limit")
             else:
                 release(connection, [claim], reason, wait)
-        return Delivery("limited")
+        return Delivery("limited", "limited")
 
     def _attempt(self, agent: Agent, started: Started) -> Delivery:
         began = time.monotonic()
@@ -101,6 +106,7 @@ class Deliverer:
         duration = timedelta(seconds=time.monotonic() - began)
         retry_lease = self._queue_lease if outcome.on_celery else None
         is_settled = _settle(started, Attempt(started.claim, outcome, duration, retry_lease))
+        status = outcome.status if is_settled else "claim lost"
         log.log(
             logging.INFO if outcome.status == "sent" else logging.WARNING,
             "message %s: %s",
@@ -109,14 +115,14 @@ class Deliverer:
             extra={
                 "message_id": started.message.id,
                 "agent": agent.name,
-                "status": outcome.status if is_settled else "claim lost",
+                "status": status,
                 "duration_ms": duration // timedelta(milliseconds=1),
             },
         )
         retry = None
         if is_settled and outcome.on_celery:
             retry = CeleryRetry(outcome.wait, started.claim.token + 1)
-        return Delivery(outcome.result, duration, retry)
+        return Delivery(outcome.result, status, duration, retry)
 
 
 def _settle(started: Started, attempt: Attempt) -> bool:

@@ -54,7 +54,7 @@ def pause_scheduler() -> SchedulerView:
     Operation("POST", "/api/scheduler/resume", {HTTPStatus.OK: SchedulerView}, scope="operate")
 )
 def resume_scheduler() -> SchedulerView:
-    """Resume sending.
+    """Resume sending. Messages that wait for a retry are due now.
 
     Agents that are paused individually stay paused.
     """
