@@ -5,6 +5,9 @@ BENCH_ARGUMENTS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# uv is several times faster. Both show their progress.
+INSTALL = $(if $(shell command -v uv),uv pip install --python $(BIN)/python,\
+	$(BIN)/pip install --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench docs lock clean
@@ -54,11 +57,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' || { \
 		echo '$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv' >&2; \
 		exit 1; }
-	@echo 'Installing the locked versions into .venv'
+	@echo '1/3 Creating .venv'
 	@umask 022 && $(PYTHON) -m venv .venv
-	@umask 022 && $(BIN)/pip install --quiet --disable-pip-version-check \
-		--require-hashes -r requirements.lock
-	@umask 022 && $(BIN)/pip install --quiet --disable-pip-version-check \
-		--no-deps --no-build-isolation -e .
+	@echo '2/3 Installing the locked versions: about a minute, or seconds with uv'
+	@umask 022 && $(INSTALL) --require-hashes -r requirements.lock
+	@echo '3/3 Installing Postroom'
+	@umask 022 && $(INSTALL) --no-deps --no-build-isolation -e .
 	@rm -rf postroom.egg-info # left by the build; an old one would hide new connectors
 	@touch $@

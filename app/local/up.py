@@ -193,6 +193,7 @@ def _welcome(settings: Settings) -> str:
     sms = '{"from": "+12016661234", "to": "+18045551234", "type": "sms", "body": "Hello"}'
     mail = '{"from": "me@example.com", "to": "you@example.com", "subject": "Hi", "body": "Hello"}'
     sandbox = f"http://127.0.0.1:{settings.sandbox_http_port}"
+    fail = '{"to": "+18045551234", "do": {"status": 503}, "times": 2}'
     talk = '{"agent": "twilio", "to": "+18045551234", "type": "sms", "body": "Hello"}'
     answer = (
         f'{{"url": "{web}/api/webhooks/twilio/inbound",'
@@ -207,7 +208,8 @@ Postroom is up. Ctrl-C stops it. Try in another terminal:
                    curl -s {sandbox}/twilio/_inbound -d '{answer}'
                    {ask} '{web}/api/conversations?limit=1'
   messages         {ask} '{web}/api/messages?limit=5'
-  sent messages    curl -s {sandbox}/received
+  sent messages    {sandbox}/ in a browser, or curl -s {sandbox}/received
+  a failure        curl -s -X PUT {sandbox}/control -d '{fail}'
 
   API reference    {web}/docs
   Flower           http://127.0.0.1:{settings.flower_port}
