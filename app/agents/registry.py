@@ -204,9 +204,35 @@ def _parse_routes(problems: list[str], tables: Any, agents: Collection[str]) -> 
 def _lines(error: ValidationError) -> list[str]:
     """Return each problem as `key: reason`, without the value, which may be a secret."""
     return [
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        f"{_key(problem['loc'])}: {_reason(problem)}"
         for problem in error.errors(include_input=False, include_url=False)
     ]
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """Return a key as it is found in the file, such as `rate_limits[1]`; the first is 1."""
+    key = ""
+    for part in location:
+        if isinstance(part, int):
+            key += f"[{part + 1}]"
+        elif part != "str" and not part.startswith(
+            "dict["
+        ):  # a type: the member of a union that failed
+            key += f".{part}" if key else part
+    return key
+
+
+def _reason(problem: Any) -> str:
+    match problem["type"]:
+        case "extra_forbidden":
+            return "unknown key"
+        case "missing":
+            return "missing"
+        case "model_type" | "dict_type":
+            return "must be a table"
+    reason: str = problem["msg"].removeprefix("Value error, ")
+    reason = re.sub("^(Input|String) should", "must", reason)
+    return re.sub("a valid (list|tuple)", "a list", reason)
 
 
 def _with_environment(problems: list[str], value: Any, key: str = "") -> Any:

@@ -81,10 +81,16 @@ def test_each_invalid_key_is_a_line_without_its_value(
         (
             "max_in_flight = 8",
             "max_in_flight = 0\ncolour = 1",
-            ["agents.mail.max_in_flight: ", "agents.mail.colour: "],
+            ["agents.mail.max_in_flight: must be greater", "agents.mail.colour: unknown key"],
         ),
-        ('host = "127.0.0.1"\n', "", ["host: ", "host: "]),  # of both profiles
-        ('"10/second"', '"10/fortnight"', ["agents.mail.rate_limits"]),
+        (
+            'host = "127.0.0.1"\n',
+            "",
+            ["settings.host: missing (profile", "settings.host: missing (profile"],
+        ),  # of both profiles
+        ('"1000/hour"', '"10/fortnight"', ["agents.mail.rate_limits[2]: not a rate limit."]),
+        ("retry = {", "retry = 5 #", ["agents.mail.retry: must be a table"]),
+        ('["1/minute"]', '"1/minute"', ["agents.mail.profiles.news.rate_limits: must be a list"]),
         ('"smtp"', '"pigeon"', ["agents.mail"]),
         ("TEST_MAIL_PASSWORD", "TEST_NOT_SET", ["TEST_NOT_SET is not set"]),
         ("[agents.mail]", "[agents.mail", ["agents.toml"]),
