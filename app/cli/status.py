@@ -110,6 +110,8 @@ def _headline(scheduler: SchedulerOverview) -> Text:
 
 
 def _note(agent: AgentOverview, configured: Configured) -> str:
+    if not agent.agent:
+        return "ended before they had an agent"
     if configured is not None and not agent.configured:
         return "not in agents.toml"
     if not agent.paused:
@@ -141,6 +143,7 @@ def _agent_as_dict(agent: AgentOverview, configured: Configured) -> dict[str, An
         "failed_last_day": agent.failed_last_day,
         "unknown_last_day": agent.unknown_last_day,
         "bounced_last_day": agent.bounced_last_day,
+        "expired_last_day": agent.expired_last_day,
         "oldest_due_age_seconds": None if oldest is None else oldest.total_seconds(),
         "paused": agent.paused,
         "reason": agent.paused_reason,

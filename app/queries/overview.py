@@ -20,7 +20,7 @@ class AgentOverview:
     """Figures on an agent.
 
     Args:
-        agent: Its name.
+        agent: Its name, or empty for messages that ended before they had an agent.
         configured: False for an agent that has messages but is no longer in `agents.toml`.
         waiting: Messages in `outbox` or `retry` that no task holds, due or not.
         in_flight: Messages that a task, a worker or a Celery retry holds.
@@ -28,6 +28,7 @@ class AgentOverview:
         failed_last_day: Messages that failed, and are replayed by default.
         unknown_last_day: Messages of which nobody knows whether they were sent.
         bounced_last_day: Messages that bounced.
+        expired_last_day: Messages that expired before they could be sent.
         oldest_due: How long the oldest due message has been due; None if none is.
         paused: Whether an operator, or an error of the provider, has paused it.
         paused_reason: Why it is paused.
@@ -41,6 +42,7 @@ class AgentOverview:
     failed_last_day: int
     unknown_last_day: int
     bounced_last_day: int
+    expired_last_day: int
     oldest_due: timedelta | None
     paused: bool
     paused_reason: str | None
@@ -75,10 +77,10 @@ SELECT 'sent', agent, count(*) FROM messages
 WHERE finished_at > now() - CAST(:sent_within AS interval) AND status IN ('sent', 'delivered')
 GROUP BY agent
 UNION ALL
-SELECT status, agent, count(*) FROM messages
+SELECT status, coalesce(agent, ''), count(*) FROM messages
 WHERE finished_at > now() - CAST(:failed_within AS interval)
-    AND status IN ('failed', 'unknown', 'bounced') AND agent IS NOT NULL
-GROUP BY status, agent
+    AND status IN ('failed', 'unknown', 'bounced', 'expired')
+GROUP BY status, coalesce(agent, '')
 """)
 
 OLDEST_DUE = text("""
@@ -120,6 +122,7 @@ def list_agents(connection: Connection, configured: Collection[str]) -> list[Age
             failed_last_day=figures.get(("failed", name), 0),
             unknown_last_day=figures.get(("unknown", name), 0),
             bounced_last_day=figures.get(("bounced", name), 0),
+            expired_last_day=figures.get(("expired", name), 0),
             oldest_due=oldest.get(name),
             paused=name in paused,
             paused_reason=paused.get(name),

@@ -54,6 +54,7 @@ class AgentView(AgentState):
     failed_last_day: int
     unknown_last_day: int
     bounced_last_day: int
+    expired_last_day: int
     oldest_due_age_seconds: float | None = Field(description="`null` if no message is due.")
 
 
@@ -65,7 +66,10 @@ class AgentList(BaseModel):
 
 @section.serve(Operation("GET", "/api/agents", {HTTPStatus.OK: AgentList}, scope="read"))
 def list_agents() -> AgentList:
-    """List agents with the number of messages waiting, in flight, sent and failed."""
+    """List agents with the number of messages waiting, in flight, sent and failed.
+
+    Messages that were rejected or expired before they had an agent are under the agent `""`.
+    """
     configured = agents().by_name
     with db.autocommit() as connection:
         found = overview.list_agents(connection, configured)
@@ -127,5 +131,6 @@ def _view(figures: AgentOverview, agent: Agent | None) -> AgentView:
         failed_last_day=figures.failed_last_day,
         unknown_last_day=figures.unknown_last_day,
         bounced_last_day=figures.bounced_last_day,
+        expired_last_day=figures.expired_last_day,
         oldest_due_age_seconds=None if oldest is None else oldest.total_seconds(),
     )

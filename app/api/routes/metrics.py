@@ -55,6 +55,11 @@ def _agent_gauges(figures: list[AgentOverview]) -> Iterator[GaugeMetricFamily]:
             [one.failed_last_day + one.unknown_last_day + one.bounced_last_day for one in figures],
         ),
         (
+            "messages_expired",
+            "Messages expired in the last day",
+            [one.expired_last_day for one in figures],
+        ),
+        (
             "oldest_due_age_seconds",
             "How long the oldest due message has been due",
             [one.oldest_due.total_seconds() if one.oldest_due else 0 for one in figures],

@@ -56,7 +56,7 @@ def test_json_shows_the_scheduler_and_each_agent(postroom: Postroom) -> None:
     assert agents["gateway"] == {
         "agent": "gateway", "configured": True, "waiting": 2, "in_flight": 2,
         "sent_last_hour": 2, "failed_last_day": 1, "unknown_last_day": 1,
-        "bounced_last_day": 1, "paused": False, "reason": None,
+        "bounced_last_day": 1, "expired_last_day": 1, "paused": False, "reason": None,
     }  # fmt: skip
     assert (agents["gone"]["configured"], agents["gone"]["waiting"]) == (False, 1)
     assert (agents["smtp"]["paused"], agents["smtp"]["reason"]) == (True, "maintenance")

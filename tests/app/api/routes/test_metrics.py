@@ -44,6 +44,22 @@ def test_metrics_have_the_figures_of_each_agent(
     assert samples["postroom_last_scan_age_seconds", ()] >= 3
 
 
+def test_messages_that_ended_without_an_agent_are_counted(
+    client: FlaskClient, connection: Connection
+) -> None:
+    outbox = Outbox(connection)
+    outbox.at(outbox.insert(agent=None), "failed")
+    outbox.at(outbox.insert(agent=None), "expired")
+    outbox.at(outbox.one(), "expired")
+    samples = _samples(client)
+    assert samples["postroom_messages_failed", ("",)] == 1
+    assert samples["postroom_messages_expired", ("",)] == 1
+    assert samples["postroom_messages_expired", ("gateway",)] == 1
+    [first, *_] = client.get("/api/agents").get_json()["agents"]
+    assert first["agent"] == ""
+    assert (first["failed_last_day"], first["expired_last_day"]) == (1, 1)
+
+
 def test_metrics_count_receipts_of_the_last_hour_by_kind(
     client: FlaskClient, connection: Connection
 ) -> None:
