@@ -12,7 +12,17 @@ from concurrent.futures import ProcessPoolExecutor
 import click
 from rich.console import Console
 
-from bench import footprint, latency, neighbours, queries, scan, submission, throughput, webhooks
+from bench import (
+    bombs,
+    footprint,
+    latency,
+    neighbours,
+    queries,
+    scan,
+    submission,
+    throughput,
+    webhooks,
+)
 from bench.figures import Figure, table
 
 BENCHES = {
@@ -23,6 +33,7 @@ BENCHES = {
     "submission": submission.measure,
     "webhooks": webhooks.measure,
     "neighbours": neighbours.measure,
+    "bombs": bombs.measure,
     "footprint": footprint.measure,
 }
 PIPE_WIDTH = 120
