@@ -400,7 +400,7 @@ def test_the_outbox_keeps_its_promises_in_any_order_of_events(
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=100,
+            max_examples=50,
             stateful_step_count=40,
             deadline=None,
             database=None,
