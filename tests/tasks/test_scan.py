@@ -10,6 +10,7 @@ from kombu.exceptions import KombuError
 from sqlalchemy import Connection, text
 
 from app import db
+from app.agents import agents
 from app.outbox import claim as claims
 from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_scheduler
 from app.outbox.store import store
@@ -76,6 +77,7 @@ def test_no_more_than_the_rate_limit_allows_is_queued(
             "max_in_flight = 4", 'max_in_flight = 4\nrate_limits = ["2/hour"]', 1
         )
     )
+    agents.cache_clear()
     put(4)
     assert scan().queued == 2
 
