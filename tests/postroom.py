@@ -127,11 +127,18 @@ class Postroom:
 
     # --- processes
 
-    def start(self, *, workers: int = 0, beats: int = 0, web: bool = False) -> None:
-        """Start the processes that are missing, all at once, and wait until they are ready."""
-        started = [self._start("web") for _ in range(web - len(self.running("web")))]
+    def start(
+        self, *, workers: int = 0, beats: int = 0, web: bool = False, **environment: str
+    ) -> None:
+        """Start the processes that are missing, all at once, and wait until they are ready.
+
+        `environment` holds further variables for the web process and the workers.
+        """
+        started = [self._start("web", **environment) for _ in range(web - len(self.running("web")))]
         started += [
-            self._start("worker", "--loglevel=INFO", f"--hostname=w{self._started}@%h")
+            self._start(
+                "worker", "--loglevel=INFO", f"--hostname=w{self._started}@%h", **environment
+            )
             for _ in range(workers - len(self.running("worker")))
         ]
         for _ in range(beats - len(self.running("beat"))):
@@ -147,6 +154,11 @@ class Postroom:
             if process.name == name and not process.is_ended and process.popen.poll() is None
         ]
 
+    def kill(self, name: str) -> None:
+        """Kill the running processes called `name`."""
+        for process in self.running(name):
+            process.kill()
+
     def leader(self) -> Process:
         """Return the worker that leads the scans."""
         elected = [
@@ -156,12 +168,6 @@ class Postroom:
             if "leads the scans" in line
         ]
         return max(elected, key=lambda found: found[0])[1]  # a line starts with its time
-
-    def start_web(self, **environment: str) -> Process:
-        """Start a web process with further variables, and wait until it is ready."""
-        web = self._start("web", **environment)
-        until(lambda: self._is_ready(web), "web is ready")
-        return web
 
     def start_python(self, program: str) -> Process:
         """Start a few lines of Python as one more process of this Postroom."""

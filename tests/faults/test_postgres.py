@@ -43,7 +43,6 @@ def test_no_message_is_lost_when_postgres_restarts_under_load(
             time.sleep(1)  # providers respond to workers that cannot record the outcome
         postroom.mark_fault_over()
         postroom.sandbox.control("*", {})
-        postroom.shorten_leases(10)
     postroom.account()
     clients.check_stored_once()
 
@@ -64,7 +63,6 @@ def test_no_message_is_lost_when_postgres_closes_all_connections(
         assert any("advisory" in query for _, query in closed)  # the connection of the leader
     postroom.mark_fault_over()
     postroom.sandbox.control("*", {})
-    postroom.shorten_leases(10)
     postroom.account()
 
 

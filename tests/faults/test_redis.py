@@ -1,7 +1,7 @@
 """Redis crashes, stops responding, is emptied, closes connections or rejects tasks."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
@@ -14,22 +14,31 @@ from tests.postroom import until
 BULK_QUEUE = "postroom:deliver.bulk"
 
 
-@pytest.mark.parametrize("command", ["CLIENT PAUSE 60000 WRITE", "CONFIG SET maxmemory 1"])
+@pytest.fixture
+def postroom_with_long_leases(postroom: FaultyPostroom) -> Iterator[FaultyPostroom]:
+    """A Postroom whose messages wait longer for their task than a test waits for messages."""
+    postroom.kill("worker")
+    postroom.start(workers=1, POSTROOM_QUEUE_LEASE_SECONDS="120")
+    yield postroom
+    postroom.kill("worker")
+
+
 def test_messages_whose_tasks_redis_rejects_are_due_at_once(
-    postroom: FaultyPostroom, command: str
+    postroom_with_long_leases: FaultyPostroom,
 ) -> None:
-    postroom.start(workers=1)
+    postroom = postroom_with_long_leases
     released = "SELECT count(*) FROM messages WHERE reason LIKE 'task could not be published%%'"
-    with postroom.redis() as client:
-        try:
-            client.execute_command(*command.split())
-            postroom.submit(200, "bulk")
-            until(lambda: postroom.query(released) == [(200,)], "all are released", 30)
-        finally:
-            client.execute_command("CLIENT", "UNPAUSE")
-            client.config_set("maxmemory", 0)
-    postroom.mark_fault_over()
-    postroom.account()
+    for command in ("CLIENT PAUSE 60000 WRITE", "CONFIG SET maxmemory 1"):
+        with postroom.redis() as client:
+            try:
+                client.execute_command(*command.split())
+                postroom.submit(200, "bulk")
+                until(lambda: postroom.query(released) == [(200,)], "all are released", 30)
+            finally:
+                client.execute_command("CLIENT", "UNPAUSE")
+                client.config_set("maxmemory", 0)
+        postroom.mark_fault_over()
+        postroom.account()
 
 
 def killed(valkey: ValkeyServer) -> AbstractContextManager[None]:
@@ -66,10 +75,10 @@ def test_messages_are_accepted_and_none_is_lost_while_redis_is_down(
 def test_workers_with_waiting_retries_survive_a_crash_of_redis(postroom: FaultyPostroom) -> None:
     # Celery 5.7.0 crashes when it restores them; see `tasks.broker`.
     postroom.start(workers=2)
-    postroom.sandbox.control("*", {"status": 503, "retry_after_seconds": 3}, times=20)
+    postroom.sandbox.control("*", {"status": 503, "retry_after_seconds": 5}, times=20)
     postroom.submit(20, "bulk")
     with postroom.redis() as client:
-        until(lambda: client.hlen("postroom:unacked") == 20, "Celery retries wait in the workers")
+        until(lambda: client.hlen("postroom:unacked") >= 10, "Celery retries wait in the workers")
     with down(postroom.valkey, postroom.valkey.kill):
         time.sleep(2)  # the workers notice, and fail to connect again
     postroom.mark_fault_over()

@@ -76,10 +76,9 @@ def stored_by_kind(postroom: FaultyPostroom) -> list[int]:
 def test_a_webhook_committed_without_a_response_is_stored_once_when_repeated(
     postroom: FaultyPostroom,
 ) -> None:
-    for web in postroom.running("web"):
-        web.kill()
+    postroom.kill("web")
     with proxy_losing_commits(postroom.database_url) as proxy:
-        web = postroom.start_web(DATABASE_URL=proxy.url)
+        postroom.start(web=True, DATABASE_URL=proxy.url)
         proxy.losing.set()
         with ThreadPoolExecutor(2) as provider:
             calls = [
@@ -88,7 +87,7 @@ def test_a_webhook_committed_without_a_response_is_stored_once_when_repeated(
             ]
             until(lambda: stored_by_kind(postroom) == [1, 1], "both are committed")
             assert not any(one.done() for one in calls)
-            web.kill()
+            postroom.kill("web")
             assert [one.result() for one in calls] == [False, False]
     postroom.start(web=True)
     for kind, make in ITEMS.items():
