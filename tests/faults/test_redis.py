@@ -75,7 +75,7 @@ def test_messages_are_accepted_and_none_is_lost_while_redis_is_down(
 def test_workers_with_waiting_retries_survive_a_crash_of_redis(postroom: FaultyPostroom) -> None:
     # Celery 5.7.0 crashes when it restores them; see `tasks.broker`.
     postroom.start(workers=2)
-    postroom.sandbox.control("*", {"status": 503, "retry_after_seconds": 5}, times=20)
+    postroom.sandbox.control("*", {"status": 503, "retry_after_seconds": 9}, times=20)
     postroom.submit(20, "bulk")
     with postroom.redis() as client:
         until(lambda: client.hlen("postroom:unacked") >= 10, "Celery retries wait in the workers")
