@@ -18,7 +18,7 @@ Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
 Folder = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 MAX_LOCAL_PART = 64  # RFC 5321, 4.5.3.1.1
-LONGEST_UID = "0" * 36
+SAMPLE_UID = "0" * 36
 
 
 def _check_certificates(path: FilePath) -> FilePath:
@@ -35,7 +35,7 @@ def _check_mailbox(text: str) -> str:
 
 
 def _check_return_path(text: str) -> str:
-    address = parse_mailbox(text.replace("{uid}", LONGEST_UID))
+    address = parse_mailbox(text.replace("{uid}", SAMPLE_UID))
     if address.display_name:
         raise ValueError("must be an address without a display name")
     if {"{", "}"} & set(address.username):
@@ -43,7 +43,7 @@ def _check_return_path(text: str) -> str:
     if len(address.username) > MAX_LOCAL_PART:
         raise ValueError(
             f"the part before the @ is longer than {MAX_LOCAL_PART} characters. "
-            f"{{uid}} takes {len(LONGEST_UID)} of them."
+            f"{{uid}} takes {len(SAMPLE_UID)} of them."
         )
     return text
 

@@ -33,7 +33,7 @@ def put(count: int = 1, **fields: Any) -> list[int]:
         | fields
     )
     with db.transaction() as connection:
-        return [kept.id for kept in store(connection, [submission] * count, "test")]
+        return [stored.id for stored in store(connection, [submission] * count, "test")]
 
 
 def statuses(connection: Connection) -> list[str]:
