@@ -19,6 +19,18 @@ from app.outbox.store import store
 from app.submission.submission import Submission
 
 LEASE = timedelta(seconds=60)
+# Which claims still hold: status, lease, offset of the token, whether it does.
+HOLDERS = [
+    ("queued", "1 minute", 0, True),
+    ("retry", "1 minute", 0, True),
+    ("queued", "1 minute", -1, False),
+    ("queued", "1 minute", 1, False),
+    ("retry", None, 0, False),
+    ("outbox", None, 0, False),
+    ("sending", "1 minute", 0, False),
+    ("cancelled", None, 0, False),
+    ("sent", None, 0, False),
+]
 DURATION = timedelta(milliseconds=120)
 SENT = Outcome(status="sent", result="accepted", code="202", provider_message_id="p-1")
 

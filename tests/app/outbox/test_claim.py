@@ -12,7 +12,7 @@ from app.outbox import claim as claims
 from app.outbox.claim import Claim, release
 from app.outbox.pause import pause_agent, pause_scheduler, resume_agent
 from app.outbox.states import OUTBOUND_STATUSES
-from tests.app.outbox.driver import LEASE, Outbox
+from tests.app.outbox.driver import HOLDERS, LEASE, Outbox
 
 
 def ids(found: list[Claim]) -> list[int]:
@@ -208,22 +208,11 @@ def test_a_release_can_postpone_the_message(outbox: Outbox) -> None:
 
 
 def test_only_the_holder_of_the_current_claim_can_release_it(outbox: Outbox) -> None:
-    table = [
-        ("queued", "1 minute", 0, True),
-        ("retry", "1 minute", 0, True),
-        ("queued", "1 minute", -1, False),
-        ("queued", "1 minute", 1, False),
-        ("retry", None, 0, False),
-        ("outbox", None, 0, False),
-        ("sending", "1 minute", 0, False),
-        ("cancelled", None, 0, False),
-        ("sent", None, 0, False),
-    ]
-    for status, lease, offset, changes in table:
+    for status, lease, offset, holds in HOLDERS:
         number = outbox.at(outbox.one(), status, lease=lease)
         before = outbox.row(number)
         release(outbox.connection, [Claim(number, "gateway", before.claim_token + offset)], "why")
-        assert (outbox.row(number) != before) is changes, (status, lease, offset)
+        assert (outbox.row(number) != before) is holds, (status, lease, offset)
 
 
 # The next due message

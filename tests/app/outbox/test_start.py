@@ -17,7 +17,7 @@ from app.outbox.pause import pause_agent, pause_scheduler, resume_agent, resume_
 from app.outbox.replay import replay
 from app.outbox.rescue import rescue
 from app.outbox.start import find_profile, reject, start
-from tests.app.outbox.driver import LEASE, Outbox
+from tests.app.outbox.driver import HOLDERS, LEASE, Outbox
 
 PHONE = "+4915112345678"
 CELERY_RETRY = Outcome(
@@ -34,18 +34,6 @@ MAIL = {
     "cc": ["Bob <bob@example.com>", "carl@example.com"],
     "bcc": ["dora@example.com"],
 }
-# Which claims still hold: status, lease, offset of the token, whether it does.
-HOLDERS = [
-    ("queued", "1 minute", 0, True),
-    ("retry", "1 minute", 0, True),
-    ("queued", "1 minute", -1, False),
-    ("queued", "1 minute", 1, False),
-    ("retry", None, 0, False),
-    ("outbox", None, 0, False),
-    ("sending", "1 minute", 0, False),
-    ("cancelled", None, 0, False),
-    ("sent", None, 0, False),
-]
 
 
 def test_starting_a_message_counts_the_attempt(outbox: Outbox) -> None:
