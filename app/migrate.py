@@ -12,7 +12,6 @@ from alembic.util import CommandError
 from sqlalchemy import text
 
 from app.db import engine
-from migrations import newest_revision
 
 LOCK_KEY = 0x706F7374  # "post": serialises migrations; nothing else in this database uses it
 LOCK_TIMEOUT = "10s"
@@ -52,11 +51,6 @@ def current_revision() -> str | None:
     """Return the revision of the database, or None if it is empty."""
     with engine().connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
-
-
-def is_current() -> bool:
-    """Return whether the database is at the newest revision."""
-    return current_revision() == newest_revision()
 
 
 @contextmanager
