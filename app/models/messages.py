@@ -1,43 +1,35 @@
-"""The database tables.
+"""Messages, their attachments, and what has happened to them.
 
 Constraints and defaults live in the database, so that an INSERT of channel, recipient and body is
 a complete message. The trigger that records events and notifies workers is in the first migration.
 """
 
 import uuid
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, get_args
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     CheckConstraint,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
     SmallInteger,
-    Text,
     UniqueConstraint,
     Uuid,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
+from app.models.base import Base, one_of
 from app.outbox.states import ATTEMPT_OUTCOMES, CANCELLABLE, FAILED, OUTBOUND_STATUSES
 from connectors.base import Channel
 
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 PRIORITIES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
-SuppressionReason = Literal[
-    "opt_out", "complaint", "hard_bounce", "dead_address", "manual", "soft_bounce"
-]
-"""The strongest first: it is shown where an address is suppressed for several reasons."""
 
 TIMESTAMPS = (
     "created_at",
@@ -49,22 +41,6 @@ TIMESTAMPS = (
     "finished_at",
 )
 """Columns of a message whose values must be representable everywhere, unlike infinity."""
-
-
-def _one_of(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in values)})"
-
-
-class Base(DeclarativeBase):
-    """Timestamps are aware and in UTC, texts are unbounded, ids are integers."""
-
-    type_annotation_map: ClassVar = {
-        datetime: DateTime(timezone=True),
-        str: Text,
-        int: BigInteger,
-        dict[str, Any]: JSONB,
-        list[str]: ARRAY(Text),
-    }
 
 
 class Conversation(Base):
@@ -97,12 +73,12 @@ class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
         CheckConstraint("direction IN ('outbound', 'inbound')", name="direction"),
-        CheckConstraint(_one_of("channel", CHANNELS), name="channel"),
+        CheckConstraint(one_of("channel", CHANNELS), name="channel"),
         CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
         CheckConstraint("recipient <> ''", name="recipient"),
         CheckConstraint(
             f"CASE direction WHEN 'inbound' THEN status = 'received'"
-            f" ELSE {_one_of('status', OUTBOUND_STATUSES)} END",
+            f" ELSE {one_of('status', OUTBOUND_STATUSES)} END",
             name="status",
         ),
         CheckConstraint(
@@ -154,13 +130,13 @@ class Message(Base):
             "messages_expiring",
             "expires_at",
             postgresql_where=text(
-                f"expires_at IS NOT NULL AND {_one_of('status', sorted(CANCELLABLE))}"
+                f"expires_at IS NOT NULL AND {one_of('status', sorted(CANCELLABLE))}"
             ),
         ),
         Index(
             "messages_failed",
             "id",
-            postgresql_where=text(_one_of("status", sorted(FAILED))),
+            postgresql_where=text(one_of("status", sorted(FAILED))),
         ),
         Index("messages_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index("messages_recipient", "recipient", "id"),
@@ -269,7 +245,7 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
     __table_args__ = (
-        CheckConstraint(_one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
+        CheckConstraint(one_of("outcome", ATTEMPT_OUTCOMES), name="outcome"),
         Index("attempts_message", "message_id"),
     )
 
@@ -296,183 +272,3 @@ class MessageEvent(Base):
     to_status: Mapped[str]
     reason: Mapped[str | None]
     happened_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-
-
-class Suppression(Base):
-    """A reason why an address is suppressed; see `app.suppression`."""
-
-    __tablename__ = "suppressions"
-    __table_args__ = (
-        CheckConstraint(_one_of("reason", get_args(SuppressionReason)), name="reason"),
-        Index("suppressions_entry", "channel_family", "address", "reason", unique=True),
-        Index(
-            "suppressions_expiring", "expires_at", postgresql_where=text("expires_at IS NOT NULL")
-        ),
-        Index(
-            "suppressions_message", "message_id", postgresql_where=text("message_id IS NOT NULL")
-        ),
-    )
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    channel_family: Mapped[str]
-    address: Mapped[str]
-    reason: Mapped[str]
-    detail: Mapped[str | None]
-    agent: Mapped[str | None]
-    message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"))
-    created_by: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    expires_at: Mapped[datetime | None]
-
-
-class SoftBounce(Base):
-    """A message that an address could not receive for the time being; see `app.soft_bounces`."""
-
-    __tablename__ = "soft_bounces"
-    __table_args__ = (
-        UniqueConstraint("message_id", "address"),
-        Index("soft_bounces_address", "channel_family", "address"),
-        Index("soft_bounces_created", "created_at"),
-    )
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    channel_family: Mapped[str]
-    address: Mapped[str]
-    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class Receipt(Base):
-    """A delivery receipt of a provider; see `app.outbox.receipts`."""
-
-    __tablename__ = "receipts"
-    __table_args__ = (
-        UniqueConstraint("agent", "key"),
-        Index("receipts_message", "message_id"),
-        Index("receipts_received", "received_at"),
-        Index("receipts_pending", "agent", "provider_message_id", postgresql_where=text("pending")),
-        Index("receipts_unmatched", "received_at", postgresql_where=text("message_id IS NULL")),
-    )
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    agent: Mapped[str]
-    key: Mapped[str] = mapped_column(doc="identifies repeats of this receipt")
-    kind: Mapped[str]
-    message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
-    message_uid: Mapped[uuid.UUID | None] = mapped_column(Uuid)
-    provider_message_id: Mapped[str | None]
-    recipient: Mapped[str | None]
-    code: Mapped[str | None]
-    detail: Mapped[str | None]
-    payload: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    origin: Mapped[str] = mapped_column(
-        server_default="verified", doc="as in `connectors.base.Receipt`"
-    )
-    pending: Mapped[bool] = mapped_column(
-        server_default=text("true"), doc="whether it waits for its message"
-    )
-    occurred_at: Mapped[datetime | None] = mapped_column(doc="as reported by the provider")
-    received_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-
-
-class Poll(Base):
-    """A message whose provider must be polled for its status; see `app.inbound.polling`."""
-
-    __tablename__ = "polls"
-    __table_args__ = (Index("polls_due", "agent", "due_at"),)
-
-    message_id: Mapped[int] = mapped_column(
-        ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True
-    )
-    agent: Mapped[str]
-    polls: Mapped[int] = mapped_column(Integer, server_default="0", doc="number of polls so far")
-    due_at: Mapped[datetime]
-
-
-class UnparsedInbound(Base):
-    """A webhook or an e-mail that is not parsed yet or could not be."""
-
-    __tablename__ = "unparsed_inbound"
-    __table_args__ = (
-        CheckConstraint("kind IN ('inbound', 'status', 'mailbox')", name="kind"),
-        Index("unparsed_inbound_due", "due_at", postgresql_where=text("error IS NULL")),
-        Index("unparsed_inbound_failed", "id", postgresql_where=text("error IS NOT NULL")),
-    )
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    agent: Mapped[str]
-    profile: Mapped[str]
-    kind: Mapped[str] = mapped_column(doc="of a webhook, or `mailbox` for an e-mail from one")
-    request: Mapped[dict[str, Any]] = mapped_column(doc="method, URL and headers, or `size_bytes`")
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    attempts: Mapped[int] = mapped_column(server_default="0")
-    error: Mapped[str | None] = mapped_column(doc="why it could not be parsed")
-
-
-class Lease(Base):
-    """The right to do a piece of work that one process does at a time; see `app.leases`."""
-
-    __tablename__ = "leases"
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-    holder: Mapped[str]
-    lease_until: Mapped[datetime]
-
-
-class AgentState(Base):
-    """Whether an agent is paused. An agent without a row is not."""
-
-    __tablename__ = "agent_states"
-
-    agent: Mapped[str] = mapped_column(primary_key=True)
-    paused: Mapped[bool]
-    reason: Mapped[str | None]
-    changed_by: Mapped[str]
-    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class SchedulerState(Base):
-    """Whether the scheduler is running, and the time of the last scan. A single row."""
-
-    __tablename__ = "scheduler_state"
-    __table_args__ = (CheckConstraint("id = 1", name="single"),)
-
-    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default="1")
-    running: Mapped[bool] = mapped_column(server_default=text("true"))
-    changed_by: Mapped[str | None]
-    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    last_scan_at: Mapped[datetime | None]
-
-
-class ApiToken(Base):
-    """A credential of an application. Several tokens may share a name, for rotation."""
-
-    __tablename__ = "api_tokens"
-    __table_args__ = (Index("api_tokens_name", "name"),)
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    name: Mapped[str]
-    hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True, doc="SHA-256 of the token")
-    hint: Mapped[str] = mapped_column(doc="its first characters, to recognise it")
-    scopes: Mapped[list[str]]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    expires_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]
-
-
-class IdempotencyKey(Base):
-    """The stored response to a request with an Idempotency-Key."""
-
-    __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("idempotency_keys_created", "created_at"),)
-
-    client: Mapped[str] = mapped_column(primary_key=True, doc="name of the token or operator")
-    key: Mapped[str] = mapped_column(primary_key=True)
-    request_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    status: Mapped[int] = mapped_column(SmallInteger)
-    headers: Mapped[dict[str, Any]]
-    body: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
